@@ -1,0 +1,180 @@
+"""Inference: blocks, ownership and geometry, with a detector whose answer is known; then the backends' parity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tilscore.backends import BlockResult, OpenVinoBackend, TorchBackend, make_backend, pick_device
+from tilscore.errors import SlideError, UsageError
+from tilscore.infer import InferConfig, InferResult, infer_slide, plan_blocks
+from tilscore.labels import Area, Cell, Region
+from tilscore.modelstore import MPP
+from tilscore.nets import TilNet
+from tilscore.peaks import Peaks
+from tilscore.pyramid import write_pyramid
+from tilscore.raster import Raster
+from tilscore.slide import SlideSpec, open_slide
+from tilscore.space import Grid
+
+N_DOTS = 300
+
+
+class DotFinder:
+    """Finds single dark pixels; green means epithelial. Regions: stroma where the field is darker than 235."""
+
+    name = "dots"
+    batch = 3
+
+    def detect(self, images: NDArray[np.uint8], threshold: float) -> list[BlockResult]:
+        out = []
+        for image in images:
+            y, x = np.nonzero(image[..., 0] < 60)
+            green = image[y, x, 1] > 100
+            types = np.zeros((len(x), 4), np.float32)
+            types[np.arange(len(x)), np.where(green, Cell.EPITHELIAL, Cell.INFLAMMATORY)] = 1
+            ones = np.ones(len(x), np.float32)
+            mean = cv2.resize(image[..., 2], None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
+            regions = np.where(mean < 235, Region.STROMA, Region.OTHER).astype(np.uint8)
+            out.append(BlockResult(Peaks(x + np.float32(0.5), y + np.float32(0.5), ones, types), regions))
+        return out
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory: pytest.TempPathFactory) -> tuple[SlideSpec, NDArray[np.int64], NDArray[np.bool_]]:
+    """A 500 x 400 um field at 0.5 um/px with dots on it, the left half darker."""
+    rng = np.random.default_rng(1)
+    image = np.full((800, 1000, 3), 250, np.uint8)
+    image[:, :496] = 220
+    flat = rng.choice(800 * 1000, N_DOTS, replace=False)
+    xy = np.stack([flat % 1000, flat // 1000], 1)
+    green = np.arange(N_DOTS) % 3 == 0
+    image[xy[:, 1], xy[:, 0]] = (0, 0, 0)
+    image[xy[green, 1], xy[green, 0]] = (0, 200, 0)
+    path = tmp_path_factory.mktemp("field") / "dots.png"
+    cv2.imwrite(str(path), image[..., ::-1])
+    return SlideSpec("dots", path, mpp=0.5), xy, green
+
+
+def find(spec: SlideSpec, cfg: InferConfig, tissue_value: int = Area.TISSUE) -> InferResult:
+    with open_slide(spec.path, mpp=spec.mpp) as slide:
+        grid = slide.level0.at(8.0)
+        tissue = Raster(np.full(grid.shape, tissue_value, np.uint8), grid)
+        return infer_slide(spec, slide, tissue, DotFinder(), cfg, threshold=0.5)
+
+
+@settings(max_examples=12)
+@given(
+    block=st.sampled_from([64.0, 128.0, 200.0, 512.0]),
+    halo=st.sampled_from([16.0, 32.0, 48.0]),
+    origin=st.integers(0, 500),
+)
+def test_each_cell_is_found_once_wherever_the_blocks_lie(field, block: float, halo: float, origin: int) -> None:
+    spec, xy, green = field
+    cfg = InferConfig(block_um=block, halo_um=halo, origin_um=origin, workers=0)
+    result = find(spec, cfg)
+    got = sorted(zip(result.cells.x_um, result.cells.y_um, result.cells.label, strict=True))
+    label = np.where(green, Cell.EPITHELIAL, Cell.INFLAMMATORY)
+    expected = sorted(zip((xy[:, 0] + 0.5) * MPP, (xy[:, 1] + 0.5) * MPP, label, strict=True))
+    np.testing.assert_allclose(np.array(got), np.array(expected), atol=1e-4)
+    truth = np.full(result.regions.grid.shape, Region.OTHER, np.uint8)
+    truth[:, :62] = Region.STROMA
+    np.testing.assert_array_equal(result.regions.values, truth)
+    np.testing.assert_array_equal(result.cells.region == Region.STROMA, result.cells.x_um < 248)
+
+
+def test_worker_processes_read_the_same(field) -> None:
+    spec, _, _ = field
+    alone = find(spec, InferConfig(block_um=64, workers=0))
+    helped = find(spec, InferConfig(block_um=64, workers=2))
+    assert alone.n_blocks == helped.n_blocks > 20
+    for name in ("x_um", "y_um", "label", "prob", "region"):
+        np.testing.assert_array_equal(getattr(alone.cells, name), getattr(helped.cells, name))
+
+
+def test_glass_and_pen_hold_no_cells(field) -> None:
+    spec, _, _ = field
+    for value in (Area.GLASS, Area.PEN):
+        result = find(spec, InferConfig(workers=0), value)
+        assert (result.n_blocks, len(result.cells)) == (0, 0)
+    assert len(find(spec, InferConfig(workers=0), Area.FOLD).cells) == N_DOTS
+
+
+@settings(max_examples=25)
+@given(w=st.integers(1, 3000), h=st.integers(1, 3000), block=st.floats(30, 700), origin=st.floats(0, 2000))
+def test_keep_windows_partition_the_slide(w: int, h: int, block: float, origin: float) -> None:
+    grid = Grid(MPP, w, h)
+    tissue = Raster(np.ones(grid.at(8.0).shape, np.uint8), grid.at(8.0))
+    hits = np.zeros(grid.shape, np.uint8)
+    for b in plan_blocks(grid, tissue, InferConfig(block_um=block, origin_um=origin)):
+        hits[b.keep.slices] += 1
+        assert b.read.w % 32 == 0
+        assert b.read.h % 32 == 0
+    assert (hits == 1).all()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_too_much_unreadable_tissue_fails_the_slide(tmp_path: Path, workers: int) -> None:
+    """One of sixteen JPEG tiles is noise: a number from such pixels is worse than none."""
+    grid = Grid(0.5, 1024, 1024)
+    rng = np.random.default_rng(0)
+    tiles = [cv2.GaussianBlur(rng.integers(0, 255, (256, 256, 3), np.uint8), (0, 0), 2) for _ in range(16)]
+    path = tmp_path / "torn.tif"
+    write_pyramid(path, grid, tiles, compression="jpeg", tile_px=256)
+    cfg = InferConfig(block_um=128, workers=workers)
+    assert find(SlideSpec("whole", path), cfg).unreadable_frac == 0
+    with tifffile.TiffFile(path) as tif:
+        at, n = tif.pages[0].dataoffsets[5], tif.pages[0].databytecounts[5]
+    raw = bytearray(path.read_bytes())
+    raw[at : at + n] = rng.bytes(n)
+    torn = tmp_path / "torn2.tif"
+    torn.write_bytes(raw)
+    with pytest.raises(SlideError, match=r"cannot be read \(found [5-8]"):
+        find(SlideSpec("torn", torn), cfg)
+
+
+@pytest.fixture(scope="module")
+def lively_net() -> TilNet:
+    """A network that has seen nothing but says a lot: what it says is the same on every backend."""
+    torch.manual_seed(4)
+    net = TilNet()
+    image = torch.rand(2, 3, 256, 256) * 255
+    for _ in range(3):
+        net(image)
+    with torch.no_grad():
+        net.cell_head.bias[:4] = 0
+    return net.eval()
+
+
+def test_openvino_finds_the_same_cells_as_torch(lively_net: TilNet) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (1, 256, 256, 3), dtype=np.uint8)
+    image[0] = cv2.GaussianBlur(image[0], (0, 0), 3)
+    a = TorchBackend(lively_net, "cpu", "full").detect(image, 0.5)[0]
+    b = OpenVinoBackend(lively_net, "full").detect(image, 0.5)[0]
+    assert len(a.peaks.x_px) > 100
+    for name, left, right in zip(Peaks._fields, a.peaks, b.peaks, strict=True):
+        np.testing.assert_allclose(left, right, atol=0.02, err_msg=name)
+    assert (a.regions == b.regions).mean() > 0.999
+
+
+def test_auto_on_a_machine_without_a_gpu() -> None:
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("this machine has a GPU")
+    assert pick_device("auto") == "cpu"
+    assert make_backend(TilNet(), "cpu").name == "openvino-cpu"
+    with pytest.raises(UsageError, match="no such device"):
+        pick_device("cuda")
+
+
+def test_a_real_slide_is_read_from_its_path(real_data: Path) -> None:
+    spec = SlideSpec("a", real_data / "slides" / "CMU-1-Small-Region.svs")
+    results = [find(spec, InferConfig(block_um=200, workers=w)) for w in (0, 1)]
+    np.testing.assert_array_equal(results[0].regions.values, results[1].regions.values)

@@ -1,0 +1,167 @@
+"""What users type and list: every slide gets a name of its own, every mistake its line number."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tilscore.errors import SlideError, UsageError
+from tilscore.inputs import LONGEST_ID, RESULT_MARK, read_inputs, safe_id
+from tilscore.slide import SlideSpec, open_slide
+
+
+def listed(folder: Path, text: str | bytes, name: str = "slides.csv") -> list[SlideSpec]:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_inputs([path])
+
+
+def test_files_and_folders(tmp_path: Path) -> None:
+    for name in ("b/two.svs", "a/one.TIF", "a/.hidden.svs", "a/._one.tif", "a/notes.txt", "a/thumb.png", "c/field.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / RESULT_MARK).touch()
+    (tmp_path / "out" / "overlay.png").touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    assert [spec.slide_id for spec in read_inputs([tmp_path])] == ["one", "two", "field"]
+    both = read_inputs([tmp_path / "b" / "two.svs", tmp_path], mpp=0.5)
+    assert [(spec.slide_id, spec.mpp) for spec in both] == [("two", 0.5), ("one", 0.5), ("field", 0.5)]
+
+
+def test_a_missing_slide_is_a_failed_slide(tmp_path: Path) -> None:
+    (spec,) = read_inputs([tmp_path / "gone.svs"])
+    assert spec == SlideSpec("gone", tmp_path / "gone.svs")
+    with pytest.raises(SlideError, match="no such file"):
+        open_slide(spec.path)
+
+
+def test_nothing_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no slides were given"):
+        read_inputs([])
+    with pytest.raises(UsageError, match="no slides in this folder"):
+        read_inputs([tmp_path])
+    with pytest.raises(UsageError, match="list cannot be read"):
+        read_inputs([tmp_path / "gone.csv"])
+
+
+def test_list(tmp_path: Path) -> None:
+    text = (
+        "slide_id,Path ,mpp,roi,stain\n"
+        'A 1,x/a.svs,0.25,rois/a.geojson,HE\n,"b, c.ndpi",,,=cmd()\n\n,../up.svs,,,\n,/abs/d.ome.tif,0.5\n'
+    )
+    here = tmp_path / "lists"
+    here.mkdir()
+    assert listed(here, text) == [
+        SlideSpec("A_1", here / "x" / "a.svs", 0.25, here / "rois" / "a.geojson"),
+        SlideSpec("b__c", here / "b, c.ndpi"),
+        SlideSpec("up", tmp_path / "up.svs"),
+        SlideSpec("d", Path("/abs/d.ome.tif"), 0.5),
+    ]
+    specs = read_inputs([here / "slides.csv"], mpp=0.3)
+    assert [spec.mpp for spec in specs] == [0.25, 0.3, 0.3, 0.5]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_encodings_and_separators(tmp_path: Path, encoding: str, delimiter: str, newline: str) -> None:
+    lines = ["slide,slide_id", "Präparat é.svs,Fall Ü", '"two\nlines.svs",x']
+    text = newline.join(lines).replace(",", delimiter)
+    first, second = listed(tmp_path, text.encode(encoding))
+    assert (first.path.name, first.slide_id) == ("Präparat é.svs", "Fall_Ü")
+    assert second.path.name == "two\nlines.svs"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("", "", "empty"),
+        ("\n\n", "", "empty"),
+        ("path,mpp\n", "", "no slides"),
+        ("file,mpp\na.svs,1\n", "line 1", "no column 'path'"),
+        ("path|mpp\na.svs|1\n", "line 1", "no column 'path'"),
+        ("a.svs\nb.svs\n", "line 1", "no column 'path'"),
+        ("path,mpp,mpp\na.svs,1,1\n", "line 1", "'mpp' is there twice"),
+        ("path,mpp\na.svs,0.5\n,0.5\n", "line 3", "no path"),
+        ("path,mpp\na.svs,0.5\nb,c.svs,0.5\n", "line 3", "3 values for 2 columns"),
+        ("path;mpp\na.svs;0,25\n", "line 2", "decimal point"),
+        *(
+            (f"path,mpp\na.svs,{mpp}\n", "line 2", "mpp must be")
+            for mpp in ("0", "-1", "nan", "inf", "x", "1000", "40x")
+        ),
+        ("path\na.svs\n./a.svs\n", "line 3", "listed twice"),
+        ("path,slide_id\na.svs,X\nb.svs,x\n", "line 3", "used twice"),
+        ('path\n"a.svs\nb.svs\n', "line 3", "cannot be understood"),
+        (b"path\n\0\0a.svs\n", "", "not plain text"),
+        (b"\xff\xfep\0a\0t\0h\0", "", "no slides"),
+        (b"\xff\xfep\0a\0t\0h", "", "not plain text"),
+        (b"\xff\xfe\0", "", "not plain text"),
+        ("path\n" + "x" * 200_000 + "\n", "line 2", "cannot be understood"),
+    ],
+)
+def test_mistakes_in_lists(tmp_path: Path, text: str | bytes, line: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        listed(tmp_path, text)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mpp", [0, -1, float("nan"), 1000])
+def test_mpp_for_all_is_checked_at_once(tmp_path: Path, mpp: float) -> None:
+    with pytest.raises(UsageError, match="--mpp"):
+        read_inputs([tmp_path / "a.svs"], mpp=mpp)
+
+
+def test_a_listed_slide_wins_over_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.svs").touch()
+    (tmp_path / "l.csv").write_text("path,mpp\na.svs,0.25\n")
+    (spec,) = read_inputs([tmp_path, tmp_path / "l.csv"])
+    assert spec.mpp == 0.25
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in the file system are a Unix thing")
+def test_a_pipe_as_list_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.csv")
+    with pytest.raises(UsageError, match="not a list"):
+        read_inputs([tmp_path / "x.csv"])
+
+
+def test_equal_names_become_unique(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a/S1.svs", "b/s1.svs", "b/s1.tif", "c/other.svs", "b/s 1.svs", "b/s?1.svs")]
+    ids = [spec.slide_id for spec in read_inputs(paths)]
+    assert len({name.casefold() for name in ids}) == len(paths)
+    assert ids[3] == "other"
+    assert all(name.lower().startswith(("s1-", "s_1-")) for i, name in enumerate(ids) if i != 3)
+    assert [spec.slide_id for spec in read_inputs(paths[::-1])] == ids[::-1]  # whatever the order
+
+
+def test_a_given_name_is_kept(tmp_path: Path) -> None:
+    first, second = listed(tmp_path, "path,slide_id\na/x.svs,\nb/y.svs,X\n")
+    assert second.slide_id == "X"
+    assert first.slide_id.startswith("x-")
+
+
+@settings(max_examples=50)
+@given(st.text(max_size=300))
+def test_safe_id(name: str) -> None:
+    got = safe_id(name)
+    assert 0 < len(got) <= LONGEST_ID
+    assert len(got.encode()) <= 255 - 20  # room for what is added while a file is written
+    assert got not in (".", "..")
+    assert not got.startswith(".")
+    assert all(c.isalnum() or c in "._-" for c in got)
+    assert safe_id(got) == got
+
+
+def test_safe_id_examples() -> None:
+    assert safe_id("../../etc/passwd") == "_.._etc_passwd"
+    assert safe_id("<img src=x onerror=1>") == "_img_src_x_onerror_1_"
+    assert safe_id("TCGA-A1-A0SB-01Z.1234") == "TCGA-A1-A0SB-01Z.1234"
+    assert safe_id("切片 7") == "切片_7"
+    assert safe_id("con") == "con_"
+    assert safe_id("...") == "slide"

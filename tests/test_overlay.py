@@ -1,0 +1,314 @@
+"""The density map, the field choice, the drawing primitives and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from tilscore.cells import Cells
+from tilscore.draw import ColourScale, ScaleBar, cover_of, draw_scale_bar, shorten, warp
+from tilscore.draw import font as face
+from tilscore.fieldpanels import draw_cells
+from tilscore.labels import CELL_COLOURS, Area, Cell, Region
+from tilscore.overlay import Title, compose, draw_overlay, write_overlay
+from tilscore.page import number
+from tilscore.panels import OverlayConfig, draw_panels
+from tilscore.raster import Raster
+from tilscore.slide import open_slide
+from tilscore.space import Grid, Window
+from tilscore.views import FieldConfig, MapConfig, choose_fields, evaluable_stroma, til_density_map
+
+SMALL = OverlayConfig(width_px=1200, panel_height_px=200, field_px=120)
+
+
+@dataclass(frozen=True)
+class AScore:
+    status: str = "ok"
+    reasons: tuple[str, ...] = ()
+    til_density_per_mm2: float | None = 512.0
+    stil_area_pct: float | None = 3.3
+    n_tils: int | None = 12
+    stroma_mm2: float | None = 0.5
+    tumour_mm2: float | None = 0.25
+    tissue_mm2: float | None = 0.75
+    itil_density_per_mm2: float | None = 98.0
+    constants: Mapping[str, Any] = field(
+        default_factory=lambda: {"area_per_til_um2": 38.5, "bed": {"radius_um": 250.0}}
+    )
+
+
+NO_SCORE = AScore("not_evaluable", ("no_tissue",), None, None, None, 0.0, 0.0, 0.0, None)
+TITLE = Title("slide", "model 1", 1.0, "given")
+
+
+def cells_at(points: NDArray[np.floating], label: Cell = Cell.INFLAMMATORY, prob: float = 0.9) -> Cells:
+    n = len(points)
+    return Cells(points[:, 0], points[:, 1], np.full(n, label), np.full(n, prob))
+
+
+def lattice(x0: float, y0: float, x1: float, y1: float, step: float) -> NDArray[np.float64]:
+    x, y = np.meshgrid(np.arange(x0 + step / 2, x1, step), np.arange(y0 + step / 2, y1, step))
+    return np.column_stack([x.ravel(), y.ravel()])
+
+
+def maps(level0: Grid, region: Region = Region.STROMA, area: Area = Area.TISSUE) -> tuple[Raster, Raster]:
+    g4, g8 = level0.at(4.0), level0.at(8.0)
+    return Raster(np.full(g4.shape, region, np.uint8), g4), Raster(np.full(g8.shape, area, np.uint8), g8)
+
+
+def a_slide(folder: Path, width_px: int, height_px: int, value: int | None = None) -> Path:
+    path = folder / "slide.png"
+    noise = np.random.default_rng(0).integers(120, 230, (height_px, width_px, 3), np.uint8)
+    Image.fromarray(noise if value is None else np.full_like(noise, value)).save(path)
+    return path
+
+
+def test_uniform_density_gives_a_flat_map_equal_to_it():
+    grid = Grid(4.0, 500, 400)
+    stroma = np.ones(grid.shape, bool)
+    density, _ = til_density_map(cells_at(lattice(0, 0, 2000, 1600, 25.0)), stroma, grid)
+    assert np.isfinite(density).all()
+    assert density == pytest.approx(1e6 / 25**2, rel=0.03)
+
+
+def test_density_is_per_stroma_and_not_per_tissue():
+    """Stripes of stroma, 40 % of the area, with TILs inside and outside: only the inside counts."""
+    grid = Grid(4.0, 500, 500)
+    stroma = np.zeros(grid.shape, bool)
+    stroma[:, np.arange(500) % 50 < 20] = True
+    density, coarse = til_density_map(cells_at(lattice(0, 0, 2000, 2000, 20.0)), stroma, grid)
+    inside = density[20:-20, 20:-20]
+    assert np.nanmean(inside) == pytest.approx(1e6 / 20**2, rel=0.03)
+    stripes = np.arange(coarse.width_px) % 10 < 4
+    assert np.isfinite(density[:, stripes]).all()
+    assert np.isnan(density[:, ~stripes]).all()
+
+
+def test_density_is_undefined_where_there_is_too_little_stroma():
+    grid = Grid(4.0, 500, 500)
+    stroma = np.zeros(grid.shape, bool)
+    stroma[:, :200] = True
+    stroma[300:303, 400:403] = True
+    density, _ = til_density_map(cells_at(lattice(0, 0, 2000, 2000, 20.0)), stroma, grid, MapConfig())
+    assert np.isfinite(density[:, :40]).all()
+    assert np.isnan(density[:, 40:]).all()
+
+
+def test_other_cells_are_not_tils():
+    grid = Grid(4.0, 100, 100)
+    cells = cells_at(lattice(0, 0, 400, 400, 20), Cell.EPITHELIAL)
+    density, _ = til_density_map(cells, np.ones(grid.shape, bool), grid)
+    assert not density.any()
+
+
+def test_density_of_the_smallest_image():
+    grid = Grid(4.0, 3, 2)
+    cell, stroma = cells_at(np.array([[3.0, 3.0]])), np.ones(grid.shape, bool)
+    assert np.isnan(til_density_map(cell, stroma, grid)[0]).all()
+    density, _ = til_density_map(cell, stroma, grid, MapConfig(min_stroma_frac=0))
+    assert density == pytest.approx(1 / grid.box.area_mm2, rel=1e-3)
+
+
+def test_evaluable_stroma_needs_stroma_tissue_and_bed():
+    regions, tissue = maps(Grid(1.0, 80, 80))
+    regions.values[:, :5] = Region.TUMOUR
+    tissue.values[:5] = Area.PEN
+    bed = np.ones(regions.grid.shape, bool)
+    bed[:, 15:] = False
+    expected = np.zeros(regions.grid.shape, bool)
+    expected[10:, 5:15] = True
+    assert np.array_equal(evaluable_stroma(regions, tissue, bed), expected)
+
+
+@pytest.mark.parametrize(
+    ("width_px", "mpp", "length_um", "label"),
+    [
+        (700, 10.0, 1000.0, "1 mm"),
+        (560, 250 / 560, 50.0, "50 µm"),
+        (1000, 0.25, 50.0, "50 µm"),
+        (700, 40.0, 5000.0, "5 mm"),
+    ],
+)
+def test_scale_bar_is_as_long_as_it_says(width_px: int, mpp: float, length_um: float, label: str):
+    picture = np.full((width_px, width_px, 3), 128, np.uint8)
+    bar = draw_scale_bar(picture, mpp)
+    assert (bar.length_um, bar.label) == (length_um, label)
+    drawn = (picture == 0).all(-1).sum(1)
+    assert drawn[drawn > 0][-1] == bar.length_px == round(length_um / mpp)
+
+
+def test_scale_bar_is_round_and_fits():
+    for mpp in np.geomspace(0.01, 500, 60):
+        bar = ScaleBar.fitting(600, float(mpp))
+        assert bar.length_px <= 151
+        assert f"{bar.length_um:e}"[0] in "125"
+
+
+def test_a_cell_changes_exactly_the_pixels_around_it():
+    window = Window(Grid(0.5, 1000, 1000), 100, 200, 200, 160)
+    picture = np.full((160, 200, 3), 255, np.uint8)
+    draw_cells(picture, cells_at(np.array([[90.0, 140.0]]), Cell.STROMAL), np.array([False]), window, 4.0)
+    rows, cols = np.nonzero((picture != 255).any(-1))
+    # the centre lies at 90 um / 0.5 - 100 = 80 px and 140 / 0.5 - 200 = 80 px, at a pixel's edge
+    distance = np.hypot(rows + 0.5 - 80, cols + 0.5 - 80)
+    assert distance.min() > 8 - 3
+    assert distance.max() < 8 + 3
+    assert (rows + 0.5).mean() == pytest.approx(80, abs=0.2)
+    assert (cols + 0.5).mean() == pytest.approx(80, abs=0.2)
+    assert (picture == CELL_COLOURS[Cell.STROMAL]).all(-1).any()
+
+
+def test_only_counted_tils_get_a_dot():
+    window = Window(Grid(0.5, 200, 200), 0, 0, 200, 200)
+    centres = {}
+    for counted in (True, False):
+        picture = np.full((200, 200, 3), 10, np.uint8)
+        draw_cells(picture, cells_at(np.array([[50.0, 50.0]])), np.array([counted]), window, 4.0)
+        centres[counted] = bool((picture[98:102, 98:102] != 10).any())
+    assert centres == {True: True, False: False}
+
+
+def test_cover_keeps_positions():
+    grid = Grid(4.0, 100, 100)
+    mask = np.zeros(grid.shape, bool)
+    mask[10:30, 40:70] = True
+    for mpp in (1.0, 4.0, 8.0, 12.0):
+        cover = cover_of(mask, grid, grid.at(mpp).window)
+        ys, xs = np.indices(cover.shape)
+        assert cover.sum() * mpp**2 == pytest.approx(mask.sum() * 16, rel=0.02)
+        assert ((xs + 0.5) * cover).sum() / cover.sum() * mpp == pytest.approx(220, abs=1)
+        assert ((ys + 0.5) * cover).sum() / cover.sum() * mpp == pytest.approx(80, abs=1)
+
+
+def test_warp_is_zero_outside():
+    grid = Grid(4.0, 10, 10)
+    out = warp(np.ones(grid.shape, np.float32), grid, Window(grid, -3, 0, 16, 10))
+    assert out.sum(0).tolist() == [0] * 3 + [10] * 10 + [0] * 3
+
+
+def test_colour_scale_rises_and_ends_at_its_top():
+    scale = ColourScale(5000, (0, 5000))
+    light = scale.colours(np.linspace(0, 5000, 50)).astype(int) @ np.array([299, 587, 114])
+    assert (np.diff(light) > 0).all()
+    assert np.array_equal(scale.colours(np.array(9e9)), scale.colours(np.array(5000.0)))
+
+
+def test_fields_find_the_hot_the_cold_and_the_doubtful_place():
+    level0 = Grid(1.0, 2000, 1000)
+    regions, tissue = maps(level0)
+    regions.values[:, 375:] = Region.TUMOUR
+    hot = cells_at(lattice(200, 200, 400, 400, 10))
+    warm = cells_at(np.array([p for p in lattice(0, 0, 1500, 1000, 50) if p[0] < 1000 or p[1] < 500]))
+    doubt = cells_at(lattice(700, 100, 900, 300, 40), prob=0.52)
+    in_tumour = cells_at(lattice(1700, 600, 1900, 800, 20))
+    cells = Cells.concat([hot, warm, doubt, in_tumour])
+    fields = {f.name: f for f in choose_fields(cells, regions, tissue)}
+    assert len(fields) == 6
+    hottest, coldest = fields["Highest TIL density"], fields["Coldest stroma"]
+    assert hottest.box.x0 <= 200 <= 400 <= hottest.box.x1
+    assert hottest.box.y0 <= 200 <= 400 <= hottest.box.y1
+    assert hottest.til_density_per_mm2 == pytest.approx(hottest.n_tils / 0.0625, rel=0.05)
+    assert (coldest.n_tils, coldest.box.x0 > 950, coldest.box.y0 > 450) == (0, True, True)
+    assert fields["Most doubtful TILs"].box.x0 <= 710 <= 890 <= fields["Most doubtful TILs"].box.x1
+    assert fields["Tumour-rich"].stroma_mm2 == 0
+    assert fields["Most inflammatory cells in tumour"].box.x0 > 1600
+    boxes = [f.box for f in fields.values()]
+    apart = [max(abs(a.x0 - b.x0), abs(a.y0 - b.y0)) >= 250 for i, a in enumerate(boxes) for b in boxes[:i]]
+    assert all(apart)
+    assert all(level0.box.x0 <= b.x0 and b.x1 <= 2000 and b.y0 >= 0 and b.y1 <= 1000 for b in boxes)
+
+
+def test_fields_without_cells_stroma_or_tissue():
+    level0 = Grid(1.0, 1000, 1000)
+    none = Cells.empty()
+    assert [f.name for f in choose_fields(none, *maps(level0, Region.FAT))] == ["Tissue"]
+    assert choose_fields(none, *maps(level0, area=Area.GLASS)) == ()
+    small = choose_fields(none, *maps(Grid(1.0, 100, 60)), cfg=FieldConfig())
+    assert [(f.name, f.box.width_um) for f in small] == [("Whole image", 100.0)]
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "kind"),
+    [(256, 256, "stroma"), (256, 256, "glass"), (40, 700, "tumour"), (3000, 200, "stroma"), (900, 700, "tumour")],
+)
+def test_page_of_any_shape_and_content(tmp_path: Path, width: int, height: int, kind: str):
+    with open_slide(a_slide(tmp_path, width, height, 245 if kind == "glass" else None), mpp=0.5) as slide:
+        region = Region.STROMA if kind == "stroma" else Region.TUMOUR
+        regions, tissue = maps(slide.level0, region, Area.GLASS if kind == "glass" else Area.TISSUE)
+        score = NO_SCORE if kind == "glass" else AScore()
+        page = draw_overlay(slide, Cells.empty(), regions, tissue, score, SMALL, title=TITLE)
+        panels = draw_panels(slide, Cells.empty(), regions, tissue, SMALL, evaluable=score.status == "ok")
+    assert page.width == 1200
+    assert (panels.heat is not None) == (kind == "stroma")
+    assert bool(panels.fields) == (kind != "glass")
+    longest = max(panels.overview.drawn.shape[:2])
+    assert longest <= 1200
+    shown = panels.overview.drawn.shape[1] / panels.overview.drawn.shape[0]
+    assert shown == pytest.approx(width / height, rel=0.15)
+
+
+def test_the_same_page_twice_and_another_without_score(tmp_path: Path):
+    with open_slide(a_slide(tmp_path, 600, 600), mpp=0.5) as slide:
+        regions, tissue = maps(slide.level0)
+        cells = cells_at(lattice(20, 20, 280, 280, 20))
+        bed = np.zeros(regions.grid.shape, bool)
+        bed[10:60, 10:60] = True
+        first, second = (
+            draw_overlay(slide, cells, regions, tissue, AScore(), SMALL, title=TITLE, bed=bed) for _ in range(2)
+        )
+        hidden = draw_panels(slide, cells, regions, tissue, SMALL, bed=bed, evaluable=False)
+    assert first.tobytes() == second.tobytes()
+    assert hidden.heat is None
+    page = compose(hidden, NO_SCORE, TITLE, SMALL)
+    write_overlay(tmp_path / "out" / "overlay.png", page)
+    with Image.open(tmp_path / "out" / "overlay.png") as again:
+        assert again.size == page.size
+
+
+def test_a_drawn_field_differs_from_the_plain_one_only_by_its_cells(tmp_path: Path):
+    with open_slide(a_slide(tmp_path, 600, 600), mpp=0.5) as slide:
+        regions, tissue = maps(slide.level0)
+        panels = draw_panels(slide, cells_at(np.array([[150.0, 150.0]])), regions, tissue, SMALL)
+    shown = panels.fields[0]
+    box = shown.field.box
+    rows, cols = np.nonzero((shown.plain != shown.drawn).any(-1))
+    um = box.width_um / shown.plain.shape[1]
+    x, y = box.x0 + (cols + 0.5) * um, box.y0 + (rows + 0.5) * um
+    assert len(rows)
+    assert np.hypot(x - 150, y - 150).max() < SMALL.cell_radius_um + 4
+    assert shown.n_cells[Cell.INFLAMMATORY] == 1
+
+
+def test_accounts_add_up(tmp_path: Path):
+    with open_slide(a_slide(tmp_path, 600, 400), mpp=0.5) as slide:
+        regions, tissue = maps(slide.level0)
+        tissue.values[:5] = Area.PEN
+        tissue.values[-5:] = Area.GLASS
+        tissue.values[-5:, :3] = Area.FOLD
+        regions.values[:, :30] = Region.TUMOUR
+        cells = cells_at(lattice(0, 0, 300, 200, 20))
+        panels = draw_panels(slide, cells, regions, tissue, SMALL)
+    areas = {row.name: row.mm2 for row in panels.slide_areas}
+    assert areas["Pen"] == pytest.approx(tissue.area_mm2(Area.PEN))
+    assert areas["Fold"] == pytest.approx(3 * 5 * 64e-6)
+    whole, *parts = areas.values()
+    assert whole == pytest.approx(0.06)
+    assert sum(parts) == pytest.approx(whole)
+    row = panels.cell_rows[Cell.INFLAMMATORY]
+    assert sum(row.n_in.values()) == len(cells) == 150
+    assert row.n_evaluable == int(((cells.x_um >= 120) & (cells.y_um >= 40) & (cells.y_um < 160)).sum())
+
+
+def test_texts():
+    numbers = [number(v) for v in (None, 0.0, 0.01234, 5.0, 1234.6, float("nan"))]
+    assert numbers == ["-", "0", "0.0123", "5.00", "1,235", "-"]
+    long = shorten("x" * 500, face(20), 300)
+    assert face(20).getlength(long) <= 300
+    assert "…" in long

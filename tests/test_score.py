@@ -1,0 +1,210 @@
+"""The score: closed-form slides, laws, and every way of having none."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tilscore.bed import BedConfig
+from tilscore.cells import Cells
+from tilscore.errors import DataError, OutputError
+from tilscore.labels import Area, Cell, Region
+from tilscore.outputs import update_scores
+from tilscore.raster import Raster
+from tilscore.score import Score, ScoreConfig, failed_row, read_score, score_slide, write_score
+from tilscore.space import Grid
+
+GRID = Grid(4.0, 500, 400)
+"""2 x 1.6 mm."""
+
+
+def maps(grid: Grid = GRID, region: int = Region.STROMA) -> tuple[Raster, Raster]:
+    """All one region, all sound tissue."""
+    regions = Raster(np.full(grid.shape, region, np.uint8), grid)
+    coarse = grid.at(8.0)
+    return regions, Raster(np.full(coarse.shape, Area.TISSUE, np.uint8), coarse)
+
+
+def with_nest(radius_um: float, grid: Grid = GRID) -> tuple[Raster, Raster]:
+    """A round nest in the middle of stroma."""
+    regions, tissue = maps(grid)
+    y, x = np.mgrid[: grid.height_px, : grid.width_px]
+    away = np.hypot((x + 0.5) * 4 - grid.width_um / 2, (y + 0.5) * 4 - grid.height_um / 2)
+    regions.values[away <= radius_um] = Region.TUMOUR
+    return regions, tissue
+
+
+def tils(x: list[float], y: list[float], label: Cell = Cell.INFLAMMATORY) -> Cells:
+    n = len(x)
+    return Cells(np.array(x), np.array(y), np.full(n, label), np.ones(n))
+
+
+def test_a_nest_and_its_ring() -> None:
+    """Bed = the disc of nest radius + bed radius; density and area are those of the ring, whatever lies outside."""
+    regions, tissue = with_nest(200)
+    inside = tils([1000, 1000, 1350], [800, 1150, 800])
+    outside = tils([1500, 100], [800, 100])
+    wrong = tils([1000], [1180], Cell.STROMAL)
+    score = score_slide(Cells.concat([inside, outside, wrong]), regions, tissue)
+    ring = np.pi * (0.45**2 - 0.2**2)
+    assert score.status == "ok"
+    assert score.stroma_mm2 == pytest.approx(ring, rel=0.01)
+    assert score.tumour_mm2 == pytest.approx(np.pi * 0.2**2, rel=0.01)
+    assert score.n_tils == 2
+    assert score.til_density_per_mm2 == pytest.approx(2 / score.stroma_mm2)
+    assert score.itil_density_per_mm2 == pytest.approx(1 / score.tumour_mm2)
+    assert score.stil_area_pct == pytest.approx(100 * 2 * 28.3e-6 / score.stroma_mm2)
+    assert score.tissue_mm2 == pytest.approx(2 * 1.6)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_the_account_sums_to_the_slide(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    grid = Grid(4.0, int(rng.integers(1, 90)), int(rng.integers(1, 90)))
+    coarse = grid.at(8.0)
+    regions = Raster(rng.integers(0, len(Region), grid.shape).astype(np.uint8), grid)
+    tissue = Raster(rng.integers(0, len(Area), coarse.shape).astype(np.uint8), coarse)
+    given = rng.random(grid.shape) < 0.5 if seed % 2 else None
+    cfg = ScoreConfig(bed=BedConfig(radius_um=40, min_nest_um2=30))
+    account = score_slide(Cells.empty(), regions, tissue, cfg, given=given).area_account_mm2
+    n_px = {k: round(v / grid.pixel_mm2) for k, v in account.items()}
+    assert sum(n_px.values()) == grid.width_px * grid.height_px
+    for k, n in n_px.items():
+        assert account[k] == n * grid.pixel_mm2
+
+
+@given(shift_x=st.integers(0, 40), shift_y=st.integers(0, 40), n=st.integers(0, 30))
+def test_moving_everything_changes_nothing(shift_x: int, shift_y: int, n: int) -> None:
+    rng = np.random.default_rng(n)
+    block = rng.choice([Region.STROMA, Region.TUMOUR], (60, 60), p=[0.6, 0.4]).astype(np.uint8)
+    block = block.repeat(4, 0).repeat(4, 1)
+    xy = rng.uniform(0, 960, (2, n))
+    scores = []
+    for dx, dy in ((0, 0), (2 * shift_x, 2 * shift_y)):
+        regions, tissue = maps(Grid(4.0, 400, 400), Region.OTHER)
+        tissue.values[:] = Area.GLASS
+        regions.values[dy : dy + 240, dx : dx + 240] = block
+        tissue.values[dy // 2 : dy // 2 + 120, dx // 2 : dx // 2 + 120] = Area.TISSUE
+        cells = tils(list(xy[0] + 4 * dx), list(xy[1] + 4 * dy))
+        scores.append(score_slide(cells, regions, tissue))
+    a, b = scores
+    assert (a.n_tils, a.stroma_mm2, a.til_density_per_mm2) == (b.n_tils, b.stroma_mm2, b.til_density_per_mm2)
+
+
+@given(x=st.floats(1010, 1240), y=st.floats(810, 1040))
+def test_one_more_til_is_one_more(x: float, y: float) -> None:
+    regions, tissue = with_nest(100)
+    base = tils([1300.0], [800.0])
+    one, two = (score_slide(c, regions, tissue) for c in (base, Cells.concat([base, tils([x], [y])])))
+    in_nest = regions.sample([x], [y])[0] == Region.TUMOUR
+    assert two.n_tils - one.n_tils == (0 if in_nest else 1)
+
+
+def test_isolated_tils_are_all_counted() -> None:
+    regions, tissue = with_nest(300)
+    x, y = (g.ravel().astype(float) for g in np.meshgrid(np.arange(602, 1400, 150), np.arange(402, 1200, 150)))
+    score = score_slide(tils(list(x), list(y)), regions, tissue)
+    away = np.hypot(x - 1000, y - 800)
+    assert score.n_tils == int(((away > 300) & (away < 549)).sum()) > 10
+
+
+def test_a_thin_core_has_a_score() -> None:
+    """1.0 x 0.8 mm with 0.3 mm2 of tumour."""
+    grid = Grid(4.0, 250, 200)
+    regions, tissue = with_nest(np.sqrt(0.3 / np.pi) * 1000, grid)
+    score = score_slide(tils([50.0], [50.0]), regions, tissue)
+    assert score.status == "ok"
+    assert 0.45 < score.stroma_mm2 < 0.5, "all of the core but its far corners"
+
+
+def test_the_given_area_is_the_bed() -> None:
+    regions, tissue = maps()
+    given = np.zeros(GRID.shape, bool)
+    given[:, :250] = True
+    score = score_slide(tils([100, 1500], [100, 100]), regions, tissue, given=given)
+    assert (score.status, score.n_tils) == ("ok", 1)
+    assert score.stroma_mm2 == pytest.approx(1.6)
+
+
+def case(name: str) -> Score:
+    regions, tissue = maps()
+    given = None
+    if name == "no_tissue":
+        tissue.values[:] = Area.GLASS
+    if name == "no_stroma":
+        regions.values[:] = Region.TUMOUR
+    if name == "stroma_too_small":
+        regions.values[:] = Region.TUMOUR
+        regions.values[100:130, 100:130] = Region.STROMA
+    if name == "roi_empty":
+        tissue.values[:, :100] = Area.PEN
+        given = np.zeros(GRID.shape, bool)
+        given[:, :150] = True
+    if name == "speck":
+        regions.values[100:110, 100:110] = Region.TUMOUR
+    return score_slide(tils([1000.0], [800.0]), regions, tissue, given=given)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("no_tissue", "no_tissue"),
+        ("no_tumour", "no_tumour"),
+        ("speck", "no_tumour"),
+        ("no_stroma", "no_stroma"),
+        ("stroma_too_small", "stroma_too_small"),
+        ("roi_empty", "roi_empty"),
+    ],
+)
+def test_what_cannot_be_scored_has_a_reason_and_no_number(name: str, code: str) -> None:
+    score = case(name)
+    assert (score.status, score.reasons) == ("not_evaluable", (code,))
+    numbers = (score.til_density_per_mm2, score.stil_area_pct, score.n_tils, score.itil_density_per_mm2)
+    assert numbers == (None, None, None, None)
+
+
+def test_little_stroma_is_flagged() -> None:
+    regions, tissue = maps(region=Region.TUMOUR)
+    regions.values[:75, :75] = Region.STROMA
+    score = score_slide(Cells.empty(), regions, tissue, flags=("low_resolution",))
+    assert (score.status, score.n_tils) == ("ok", 0)
+    assert score.reasons == ("low_resolution", "little_stroma")
+
+
+def test_json_there_and_back(tmp_path: Path) -> None:
+    score = case("no_tumour")
+    write_score(tmp_path / "score.json", score, "a", ScoreConfig())
+    assert read_score(tmp_path / "score.json") == score
+    assert json.loads((tmp_path / "score.json").read_text())["til_density_per_mm2"] is None
+    (tmp_path / "score.json").write_text("[]")
+    with pytest.raises(DataError, match="is not a score"):
+        read_score(tmp_path / "score.json")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as f:
+        return list(csv.DictReader(f))
+
+
+def test_the_table_keeps_one_row_a_slide(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    score = replace(
+        case("no_tumour"), status="ok", reasons=(), til_density_per_mm2=12.345678, stil_area_pct=0.0, n_tils=0
+    )
+    facts = {"mpp_um": 0.5, "mpp_source": "given", "model": "m@1", "seconds": 1.0}
+    update_scores(path, [score.row("a", **facts), failed_row("b", "slide_unreadable")])
+    update_scores(path, [failed_row("a", "mpp"), score.row("=cmd()", **facts)])
+    table = {r["slide_id"]: r for r in rows(path)}
+    assert list(table) == ["a", "b", "'=cmd()"]
+    assert (table["a"]["status"], table["a"]["til_density_per_mm2"]) == ("failed", "")
+    assert (table["'=cmd()"]["til_density_per_mm2"], table["'=cmd()"]["n_tils"]) == ("12.35", "0")
+    path.write_text("x,y\n1,2\n")
+    with pytest.raises(OutputError, match="not a table of this version"):
+        update_scores(path, [failed_row("a", "mpp")])

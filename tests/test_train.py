@@ -1,0 +1,193 @@
+"""Training and its data: layouts, crops, regions, and the stage itself on a tiny set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+
+from tilscore.augment import AugmentConfig, crop_at, plain_crop, random_crop
+from tilscore.cli import main
+from tilscore.config import load_config
+from tilscore.datasets import UNTYPED, Sample, read_plain, with_derived_regions
+from tilscore.errors import DataError
+from tilscore.labels import UNKNOWN, Cell, Region
+from tilscore.train import Crops, TrainConfig, split
+
+REPO = Path(__file__).parents[1]
+
+
+def dots(seed: int, mpp: float = 0.5, size: int = 320, n: int = 25) -> Sample:
+    """Dark dots on white, one a nucleus, well apart and away from the border."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*2 * [np.linspace(20, size - 20, 5)]), -1).reshape(-1, 2)[:n]
+    xy = np.round(grid + rng.uniform(-6, 6, grid.shape))
+    image = np.full((size, size, 3), 245, np.uint8)
+    for x, y in xy:
+        cv2.circle(image, (int(x), int(y)), 4, (90, 60, 140), -1)
+    label = rng.integers(-1, 4, n).astype(np.int8)
+    return Sample(
+        f"d{seed}",
+        "fields",
+        image,
+        mpp,
+        xy[:, 0] + np.float32(0.5),
+        xy[:, 1] + np.float32(0.5),
+        label,
+        group=f"d{seed}",
+    )
+
+
+def write(sample: Sample, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / f"{sample.name}.png"), sample.image[..., ::-1])
+    names = ["" if v == UNTYPED else Cell(v).name.lower() for v in sample.label]
+    table = pd.DataFrame({"x_px": sample.x_px, "y_px": sample.y_px, "label": names})
+    table.to_csv(folder / f"{sample.name}_cells.csv", index=False)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    for seed in range(4):
+        write(dots(seed), root / "fields")
+    return root
+
+
+def test_the_layout_there_and_back(data: Path) -> None:
+    for seed, got in enumerate(read_plain(data / "fields", 0.5)):
+        want = dots(seed)
+        np.testing.assert_array_equal(got.image, want.image)
+        np.testing.assert_array_equal(got.label, want.label)
+        np.testing.assert_array_equal(got.x_px, want.x_px)
+
+
+def test_an_unknown_class_is_an_error(tmp_path: Path) -> None:
+    write(dots(0), tmp_path)
+    table = tmp_path / "d0_cells.csv"
+    table.write_text(table.read_text().replace("stromal", "fibroblast"))
+    with pytest.raises(DataError, match="fibroblast"):
+        read_plain(tmp_path, 0.5)
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 10_000), mpp=st.sampled_from([0.25, 0.4, 0.5, 0.55]))
+def test_dots_stay_under_their_labels(seed: int, mpp: float) -> None:
+    """However a crop is turned and scaled, each nucleus lies where its label says."""
+    quiet = AugmentConfig(stain_gain=0, stain_shift=0, colour_gain=0, blur_chance=0, jpeg_chance=0, noise_chance=0)
+    sample = dots(1, mpp=mpp)
+    crop = random_crop(sample, 128, quiet, np.random.default_rng(seed))
+    for x, y in zip(crop.x_px, crop.y_px, strict=True):
+        if 8 < x < 120 and 8 < y < 120:
+            window = 255.0 - crop.image[int(y) - 7 : int(y) + 8, int(x) - 7 : int(x) + 8, 1].astype(float)
+            dark = np.clip(window - 40, 0, None)
+            rows, cols = np.mgrid[-7:8, -7:8]
+            gap = [
+                (dark * rows).sum() / dark.sum() + int(y) + 0.5 - y,
+                (dark * cols).sum() / dark.sum() + int(x) + 0.5 - x,
+            ]
+            assert np.hypot(*gap) < 0.7
+
+
+def test_half_resolution_is_the_mean_of_four_pixels() -> None:
+    """Training sees a 0.25 um/px field as inference sees a 0.25 um/px slide."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (128, 128, 3), np.uint8)
+    none = np.zeros(0, np.float32)
+    crop = plain_crop(Sample("n", "s", image, 0.25, none, none, none.astype(np.int8)))
+    mean = image.reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
+    assert np.abs(crop.image[:63, :63].astype(float) - mean[:63, :63]).max() <= 1.0
+
+
+def test_ground_outside_the_image_is_unknown() -> None:
+    crop = crop_at(dots(0), np.array([[1.0, 0, -260], [0, 1.0, 0]]), 128)
+    assert crop.known[:, :60].all()
+    assert not crop.known[:, 61:].any()
+    assert (crop.regions == UNKNOWN).all()
+
+
+def test_derived_regions_of_a_closed_form_field() -> None:
+    """Epithelial nuclei on the left, stromal on the right: tumour, a gap nobody knows, stroma."""
+    y, x = np.mgrid[5:200:10, 5:400:10].reshape(2, -1)
+    left, right = x < 150, x > 250
+    keep = left | right
+    label = np.where(left, Cell.EPITHELIAL, Cell.STROMAL)[keep].astype(np.int8)
+    pink = np.full((200, 400, 3), (220, 150, 190), np.uint8)
+    pink[80:120, 330:370] = 250
+    sample = Sample("n", "s", pink, 1.0, x[keep].astype(np.float32), y[keep].astype(np.float32), label)
+    regions = with_derived_regions(sample).regions
+    assert regions is not None
+    assert (regions[:, :140] == Region.TUMOUR).all()
+    assert (regions[:, 170:230] == UNKNOWN).all()
+    assert (regions[:70, 270:] == Region.STROMA).all()
+    assert (regions[90:110, 340:360] == Region.OTHER).all()
+
+
+def test_folds_partition_the_fields(data: Path) -> None:
+    cfg = load_config(TrainConfig, REPO / "configs/train/tiny.yaml")
+    samples = read_plain(data / "fields", 0.5)
+    held = [s.name for fold in range(cfg.folds) for s in split(samples, cfg, fold)[1]]
+    assert sorted(held) == [s.name for s in samples]
+    for fold in range(cfg.folds):
+        learn, out = split(samples, cfg, fold)
+        assert not {s.group for s in learn} & {s.group for s in out}
+
+
+def test_a_crop_depends_on_seed_and_number_alone(data: Path) -> None:
+    cfg = load_config(TrainConfig, REPO / "configs/train/tiny.yaml")
+    samples = read_plain(data / "fields", 0.5)
+    a, b = Crops(samples, cfg, epoch=3)[1], Crops(samples, cfg, epoch=3)[1]
+    assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+    assert not np.array_equal(a[0], Crops(samples, cfg, epoch=4)[1][0])
+
+
+def test_the_stage(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Train both folds, the same seed giving the same weights; then pool them with `evaluate`."""
+    config = str(REPO / "configs/train/tiny.yaml")
+    for run, fold in (("a", "0"), ("b", "1"), ("again", "0")):
+        args = [
+            "train",
+            "--config",
+            config,
+            "--data",
+            str(data),
+            "--out",
+            str(tmp_path / run),
+            "--fold",
+            fold,
+            "--quiet",
+        ]
+        assert main(args) == 0
+    files = {p.name for p in (tmp_path / "a").iterdir()}
+    assert {"config.yaml", "checkpoints", "log", "tensorboard", "model", "held_out.json"} <= files
+    one, two = (load_file(tmp_path / run / "model" / "model.safetensors") for run in ("a", "again"))
+    assert all(np.array_equal(one[k], two[k]) for k in one)
+    out = tmp_path / "cv.json"
+    runs = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert main(["evaluate", "--config", config, "--data", str(data), "--folds", *runs, "--out", str(out)]) == 0
+    assert "fields: 4 fields, 100 nuclei" in capsys.readouterr().out
+    assert json.loads(out.read_text())["fields/n_true"] == 100
+
+
+def test_resume_goes_on_where_it_stopped(data: Path, tmp_path: Path) -> None:
+    config = REPO / "configs/train/tiny.yaml"
+    base = ["train", "--config", str(config), "--data", str(data), "--quiet"]
+    assert main([*base, "--out", str(tmp_path / "r"), "--steps", "2"]) == 0
+    before = load_file(tmp_path / "r" / "model" / "model.safetensors")
+    assert main([*base, "--out", str(tmp_path / "r"), "--resume"]) == 0
+    after = load_file(tmp_path / "r" / "model" / "model.safetensors")
+    log = pd.read_csv(tmp_path / "r" / "log-2" / "metrics.csv")
+    assert log["step"].max() == 3
+    assert any(not np.array_equal(before[k], after[k]) for k in before)
+
+
+@pytest.mark.parametrize("path", sorted((REPO / "configs/train").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_shipped_config_is_valid(path: Path) -> None:
+    assert load_config(TrainConfig, path).sets

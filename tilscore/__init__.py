@@ -1,0 +1,6 @@
+"""tilscore: stromal tumour-infiltrating lymphocyte scores from H&E breast whole-slide images.
+
+Research use only; not a medical device. Importing the package imports neither torch nor a slide reader.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,153 @@
+"""Random crops of annotated fields: geometry, scanner scale, stain, focus and compression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tilscore.datasets.sample import Sample
+from tilscore.labels import UNKNOWN
+from tilscore.modelstore import MPP
+
+HED_FROM_OD = np.linalg.inv(np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]]))
+"""Optical density to haematoxylin, eosin, residual (Ruifrok and Johnston 2001, the vectors as rows, inverted)."""
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How training crops vary; every chance is a probability."""
+
+    mpp_low: float = 0.40
+    """Finest apparent resolution, um/px: what a 0.4 um/px scanner read as 0.5 would look like."""
+    mpp_high: float = 0.62
+    """Coarsest apparent resolution, um/px."""
+    stain_gain: float = 0.20
+    """Half-range of the factor on each stain's density."""
+    stain_shift: float = 0.05
+    """Half-range of the density added to each stain."""
+    colour_gain: float = 0.10
+    """Half-range of the factor on each colour channel: scanners differ in white balance."""
+    blur_chance: float = 0.25
+    blur_sigma_px: float = 1.2
+    """Largest Gaussian blur at 0.5 um/px."""
+    sharpen_chance: float = 0.15
+    """Of those not blurred: some scanners sharpen."""
+    jpeg_chance: float = 0.25
+    jpeg_quality_low: int = 45
+    noise_chance: float = 0.25
+    noise_sd: float = 6.0
+    """Largest standard deviation of sensor noise in grey levels."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square crop at the network's resolution.
+
+    Parameters
+    ----------
+    image : [s s 3] uint8.
+    x_px, y_px : [n] float32, centres in continuous crop pixels; some lie just outside.
+    label : [n] int8.
+    known : [s s] bool.
+    regions : [s s] uint8.
+    """
+
+    image: NDArray[np.uint8]
+    x_px: NDArray[np.float32]
+    y_px: NDArray[np.float32]
+    label: NDArray[np.int8]
+    known: NDArray[np.bool_]
+    regions: NDArray[np.uint8]
+
+
+def crop_at(sample: Sample, matrix: NDArray[np.float64], size_px: int) -> Crop:
+    """The crop that `matrix` (2 x 3, sample pixel edges to crop pixel edges) cuts out of `sample`."""
+    # cv2 counts from pixel centres; the matrix from pixel edges.
+    centre = matrix.copy()
+    centre[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
+    size = (size_px, size_px)
+    reduce = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    image = sample.image
+    if reduce < 0.75:
+        image = np.asarray(cv2.blur(image, (2, 2), anchor=(0, 0)), np.uint8)
+        centre[:, 2] += matrix[:, :2] @ (0.5, 0.5)  # pixel i of the blurred image lies at the edge i + 1
+    height, width = image.shape[:2]
+    known = np.ones((height, width), np.uint8) if sample.known is None else sample.known.astype(np.uint8)
+    if sample.regions is None:
+        regions = np.full((size_px, size_px), UNKNOWN, np.uint8)
+    else:
+        warped = cv2.warpAffine(sample.regions, centre, size, flags=cv2.INTER_NEAREST, borderValue=UNKNOWN)
+        regions = np.asarray(warped, np.uint8)
+    seen = cv2.warpAffine(image, centre, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    xy = np.stack([sample.x_px, sample.y_px], 1) @ matrix[:, :2].T + matrix[:, 2]
+    near = ((xy > -8) & (xy < size_px + 8)).all(1)
+    return Crop(
+        image=np.asarray(seen, np.uint8),
+        x_px=xy[near, 0].astype(np.float32),
+        y_px=xy[near, 1].astype(np.float32),
+        label=sample.label[near],
+        known=cv2.warpAffine(known, centre, size, flags=cv2.INTER_NEAREST, borderValue=0).astype(bool),
+        regions=regions,
+    )
+
+
+def random_crop(sample: Sample, size_px: int, cfg: AugmentConfig, rng: np.random.Generator) -> Crop:
+    """A randomly placed, turned, mirrored, scaled and recoloured crop."""
+    scale = sample.mpp / np.exp(rng.uniform(np.log(cfg.mpp_low), np.log(cfg.mpp_high)))
+    angle = rng.uniform(0, 2 * np.pi)
+    c, s = np.cos(angle), np.sin(angle)
+    turn = np.array([[c, -s], [s, c]]) * scale
+    if rng.random() < 0.5:
+        turn[:, 0] *= -1
+    height, width = sample.image.shape[:2]
+    half = 0.35 * size_px / scale
+    at = np.array([_place(rng, width, half), _place(rng, height, half)])
+    matrix = np.hstack([turn, (size_px / 2 - turn @ at)[:, None]])
+    crop = crop_at(sample, matrix, size_px)
+    image = _recolour(crop.image, cfg, rng)
+    return Crop(_degrade(image, cfg, rng), crop.x_px, crop.y_px, crop.label, crop.known, crop.regions)
+
+
+def plain_crop(sample: Sample, mpp: float = MPP, multiple: int = 32) -> Crop:
+    """The whole field at `mpp`, padded on the right and below to a square that is a multiple of `multiple`."""
+    scale = sample.mpp / mpp
+    longest = max(sample.image.shape[:2]) * scale
+    size = int(np.ceil(longest / multiple - 1e-6)) * multiple
+    return crop_at(sample, np.array([[scale, 0, 0], [0, scale, 0]], float), size)
+
+
+def _place(rng: np.random.Generator, length: int, half: float) -> float:
+    return length / 2 if length <= 2 * half else rng.uniform(half, length - half)
+
+
+def _recolour(image: NDArray[np.uint8], cfg: AugmentConfig, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Vary each stain's density (after Tellez et al. 2018) and the white balance."""
+    gain = 1 + rng.uniform(-cfg.stain_gain, cfg.stain_gain, 3)
+    shift = rng.uniform(-cfg.stain_shift, cfg.stain_shift, 3)
+    od_from_hed = np.linalg.inv(HED_FROM_OD)
+    mix = (HED_FROM_OD @ np.diag(gain) @ od_from_hed).astype(np.float32)
+    density = -np.log((image.astype(np.float32) + 1) / 256) @ mix
+    tissue = np.clip(density.max(axis=2, keepdims=True) / 0.3, 0, 1)
+    density += tissue * (shift @ od_from_hed).astype(np.float32)
+    white = 1 + rng.uniform(-cfg.colour_gain, cfg.colour_gain / 3, 3)
+    out: NDArray[np.uint8] = np.clip(256 * np.exp(-density) * white.astype(np.float32) - 1, 0, 255).astype(np.uint8)
+    return out
+
+
+def _degrade(image: NDArray[np.uint8], cfg: AugmentConfig, rng: np.random.Generator) -> NDArray[np.uint8]:
+    out: np.ndarray = image
+    if rng.random() < cfg.blur_chance:
+        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, cfg.blur_sigma_px))
+    elif rng.random() < cfg.sharpen_chance:
+        out = cv2.addWeighted(out, 1.6, cv2.GaussianBlur(out, (0, 0), 1.0), -0.6, 0)
+    if rng.random() < cfg.noise_chance:
+        noise = rng.normal(0, rng.uniform(1, cfg.noise_sd), out.shape[:2]).astype(np.float32)[..., None]
+        out = np.clip(out + noise, 0, 255).astype(np.uint8)
+    if rng.random() < cfg.jpeg_chance:
+        quality = int(rng.integers(cfg.jpeg_quality_low, 95))
+        jpeg = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        out = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR))
+    return np.asarray(out, np.uint8)

@@ -1,0 +1,94 @@
+"""Pixels of many windows, read ahead by worker processes that know the slide readers and nothing else."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tilscore.errors import SlideError
+from tilscore.slide import Slide, SlideSpec, open_slide
+from tilscore.space import Window
+
+
+class Pixels(NamedTuple):
+    """One window's pixels [h w 3], and the area that turned out to be unreadable and had not been met before."""
+
+    image: NDArray[np.uint8]
+    unreadable_um2: float
+
+
+def read_windows(
+    spec: SlideSpec, slide: Slide, windows: list[Window], workers: int, *, allow_upsampling: bool = False
+) -> Iterator[Pixels]:
+    """Pixels of the windows, in their order; beyond the slide's edge the tissue is mirrored.
+
+    Parameters
+    ----------
+    spec : what the workers open. `slide` is the same slide, open in this process.
+    workers : processes; 0, or two windows at most, and this process reads.
+
+    Raises
+    ------
+    SlideError : a worker died.
+    """
+    if workers == 0 or len(windows) <= 2:
+        for window in windows:
+            yield _read(slide, window)
+        return
+    pool = _pool(workers)
+    waiting: deque[Future[Pixels]] = deque()
+    try:
+        for window in windows:
+            waiting.append(pool.submit(_read_in_worker, spec, allow_upsampling, window))
+            if len(waiting) > 2 * workers + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as err:
+        _POOLS.pop(workers, None)
+        raise SlideError("a reading process died", where=spec.path, do="check the memory and the file") from err
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+_POOLS: dict[int, ProcessPoolExecutor] = {}
+_OPEN: dict[tuple[SlideSpec, bool], Slide] = {}
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """One pool for the whole run, from a fork server: no open reader and no torch thread is ever forked."""
+    if workers not in _POOLS:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tilscore.blockreader"])
+        _POOLS[workers] = ProcessPoolExecutor(workers, mp_context=context)
+    return _POOLS[workers]
+
+
+def _read_in_worker(spec: SlideSpec, allow_upsampling: bool, window: Window) -> Pixels:
+    key = (spec, allow_upsampling)
+    if key not in _OPEN:
+        while _OPEN:
+            _OPEN.popitem()[1].close()
+        cv2.setNumThreads(1)
+        _OPEN[key] = open_slide(spec.path, mpp=spec.mpp, allow_upsampling=allow_upsampling)
+    return _read(_OPEN[key], window)
+
+
+def _read(slide: Slide, window: Window) -> Pixels:
+    inside = window.clip()
+    before = slide.n_unreadable_px
+    image = slide.read(inside)
+    top, left = inside.y - window.y, inside.x - window.x
+    bottom, right = window.h - inside.h - top, window.w - inside.w - left
+    if top or left or bottom or right:
+        image = np.asarray(cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_REFLECT_101), np.uint8)
+    return Pixels(image, (slide.n_unreadable_px - before) * slide.mpp**2)

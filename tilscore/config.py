@@ -1,0 +1,82 @@
+"""Typed settings from YAML: frozen dataclasses, checked by pydantic; an unknown key names the nearest."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tilscore.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def load_config(kind: type[T], path: Path) -> T:
+    """Read a YAML file into the dataclass `kind`.
+
+    Raises
+    ------
+    ConfigError : no such file, not YAML, an unknown key (the nearest is named), or a value of another type.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError("cannot be read", where=path, found=err) from err
+    except yaml.YAMLError as err:
+        raise ConfigError("is not YAML", where=path, found=err) from err
+    return parse_config(kind, values, where=str(path))
+
+
+def parse_config(kind: type[T], values: Any, *, where: str) -> T:
+    """Make the dataclass `kind` from plain values; `where` is named in errors."""
+    import pydantic
+
+    _check_keys(kind, values, where)
+    try:
+        return pydantic.TypeAdapter(kind).validate_python(values)
+    except pydantic.ValidationError as err:
+        first = err.errors()[0]
+        key = ".".join(str(p) for p in first["loc"])
+        raise ConfigError(f"{key}: {first['msg']}", where=where, found=first.get("input")) from err
+    except (TypeError, ValueError) as err:
+        raise ConfigError(str(err), where=where) from err
+
+
+def as_values(config: Any) -> dict[str, Any]:
+    """A config as plain values that YAML and JSON can hold."""
+    values: dict[str, Any] = _plain(dataclasses.asdict(config))
+    return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _check_keys(kind: Any, values: Any, where: str) -> None:
+    """Walk `values` beside the type and refuse keys that the type does not have."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (list, tuple) and isinstance(values, list) and args:
+        for i, value in enumerate(values):
+            _check_keys(args[0], value, f"{where}[{i}]")
+    elif origin is not None and origin is not dict and args:
+        for one in args:
+            if dataclasses.is_dataclass(one):
+                _check_keys(one, values, where)
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        return
+    if not isinstance(values, dict):
+        raise ConfigError("should be a table of keys and values", where=where, found=values)
+    hints = typing.get_type_hints(kind)
+    for key, value in values.items():
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.0)
+            raise ConfigError("unknown key", where=where, found=key, do=f"did you mean {near[0]!r}?" if near else None)
+        _check_keys(hints[key], value, f"{where}: {key}")

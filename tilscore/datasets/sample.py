@@ -1,0 +1,48 @@
+"""One annotated field, whatever set it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNTYPED = -1
+"""Label of a nucleus whose class nobody gave: a nucleus all the same, never a negative."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An annotated field.
+
+    Parameters
+    ----------
+    name : name of the image within its set.
+    source : name of the set.
+    image : [h w 3] uint8, RGB.
+    mpp : microns per pixel of `image`.
+    x_px, y_px : [n] float32, nucleus centres in continuous pixel coordinates (0 = edge of pixel 0).
+    label : [n] int8, values of `labels.Cell`, or `UNTYPED`.
+    known : [h w] bool, where a missing nucleus means that there is none; None = everywhere.
+    regions : [h w] uint8, values of `labels.Region` or `labels.UNKNOWN`; None = unknown everywhere.
+    group : what a split must keep together: the patient where the set tells it, else the image.
+    """
+
+    name: str
+    source: str
+    image: NDArray[np.uint8]
+    mpp: float
+    x_px: NDArray[np.float32]
+    y_px: NDArray[np.float32]
+    label: NDArray[np.int8]
+    known: NDArray[np.bool_] | None = None
+    regions: NDArray[np.uint8] | None = None
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        if not len(self.x_px) == len(self.y_px) == len(self.label):
+            raise ValueError(f"{self.source}/{self.name}: x_px, y_px and label differ in length")
+        for name in ("known", "regions"):
+            mask = getattr(self, name)
+            if mask is not None and mask.shape != self.image.shape[:2]:
+                raise ValueError(f"{self.source}/{self.name}: {name} has shape {mask.shape}, image {self.image.shape}")

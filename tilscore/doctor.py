@@ -1,0 +1,84 @@
+"""What this machine has and lacks, each with its remedy."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from tilscore.errors import ModelError
+from tilscore.modelstore import DEFAULT_MODEL, find_model
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def check() -> list[Finding]:
+    """Look at everything a run needs."""
+    return [
+        _openslide(),
+        _torch(),
+        _openvino(),
+        _tiatoolbox(),
+        _model(),
+        _folder("temporary folder", tempfile.gettempdir()),
+    ]
+
+
+def _openslide() -> Finding:
+    try:
+        import openslide
+    except (ImportError, OSError) as err:
+        return Finding("openslide", False, str(err), "pip install openslide-python openslide-bin")
+    found = openslide.__library_version__
+    safe = tuple(int(p) for p in found.split(".")[:3]) >= (4, 0, 1)
+    return Finding(
+        "openslide", safe, found, "" if safe else "update openslide-bin: below 4.0.1 a crafted file can do harm"
+    )
+
+
+def _torch() -> Finding:
+    import torch
+
+    from tilscore.backends import cpu_count, pick_device
+
+    device = pick_device("auto")
+    name = torch.cuda.get_device_name() if device == "cuda" else f"{cpu_count()} CPU cores"
+    return Finding("torch", True, f"{torch.__version__}, device {device} ({name})")
+
+
+def _openvino() -> Finding:
+    try:
+        return Finding("openvino", True, version("openvino"))
+    except PackageNotFoundError:
+        return Finding("openvino", False, "not installed", "pip install openvino: four times faster on a CPU")
+
+
+def _tiatoolbox() -> Finding:
+    try:
+        return Finding("tiatoolbox", True, version("tiatoolbox"))
+    except PackageNotFoundError:
+        return Finding("tiatoolbox", False, "not installed", "pip install tiatoolbox, for formats that OpenSlide lacks")
+
+
+def _model() -> Finding:
+    try:
+        return Finding("default model", True, find_model(DEFAULT_MODEL).ident)
+    except ModelError as err:
+        return Finding("default model", False, str(err), "clone the repository again, or set TILSCORE_MODELS")
+
+
+def _folder(name: str, path: str) -> Finding:
+    ok = os.access(path, os.W_OK)
+    free = os.statvfs(path) if hasattr(os, "statvfs") else None
+    gib = f", {free.f_bavail * free.f_frsize / 2**30:.0f} GiB free" if free else ""
+    return Finding(name, ok, f"{Path(path)}{gib}", "" if ok else "set TMPDIR to a folder that can be written")

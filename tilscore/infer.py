@@ -1,0 +1,195 @@
+"""Inference as a stage: a slide and its tissue in, cells and regions out.
+
+Worker processes read blocks, the backend finds cells in them, and each cell belongs to the one block whose keep
+window holds its centre. Only points and the region map stay, so memory is flat in the size of the slide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tilscore.blockreader import Pixels, read_windows
+from tilscore.cells import Cells
+from tilscore.errors import SlideError
+from tilscore.labels import Area
+from tilscore.modelstore import MPP, REGION_STRIDE, SIZE_MULTIPLE
+from tilscore.raster import Raster
+from tilscore.slide import Slide, SlideSpec
+from tilscore.space import Grid, Window
+
+if TYPE_CHECKING:
+    from tilscore.backends import Backend, BlockResult
+
+REGION_MPP = MPP * REGION_STRIDE
+ON_TISSUE = (Area.TISSUE, Area.BLUR, Area.FOLD)
+"""Where cells are kept: the score leaves blur and folds out, the cells file does not."""
+
+
+@dataclass(frozen=True)
+class InferConfig:
+    """How the slide is cut and read."""
+
+    block_um: float = 512.0
+    """Side of the keep windows; rounded to the network's multiple. Larger ones waste less halo and more glass."""
+    halo_um: float = 32.0
+    """What is read around a keep window, so that the network sees what a cell belongs to."""
+    origin_um: float = 0.0
+    """Where the first block starts; results hardly depend on it (a test holds that)."""
+    workers: int = 1
+    """Processes that read; 0 reads in this process."""
+    max_unreadable_frac: float = 0.005
+    """More unreadable pixels than this fail the slide: numbers from bad pixels are worse than none."""
+
+
+class InferResult(NamedTuple):
+    """Cells and regions of one slide."""
+
+    cells: Cells
+    regions: Raster
+    n_blocks: int
+    unreadable_frac: float
+
+
+class Block(NamedTuple):
+    """A piece of the slide at the network's resolution."""
+
+    keep: Window
+    """Cells centred here are this block's."""
+    read: Window
+    """What the network sees."""
+
+
+def plan_blocks(grid: Grid, tissue: Raster, cfg: InferConfig) -> list[Block]:
+    """Blocks with tissue; their keep windows partition the grid.
+
+    Small slides get smaller blocks, so that a field of 300 um does not cost one of 600.
+    """
+    size = _round(cfg.block_um / MPP)
+    halo = _round(cfg.halo_um / MPP)
+    longest = max(grid.width_px, grid.height_px)
+    while size > 256 and size / 2 >= longest:
+        size = _round(size / 2)
+    start = round(cfg.origin_um / REGION_MPP) * REGION_STRIDE % size
+    start = start - size if start else 0
+    blocks = []
+    for y in range(start, grid.height_px, size):
+        for x in range(start, grid.width_px, size):
+            whole = Window(grid, x, y, size, size)
+            on_tissue = tissue.grid.covering_window(whole.clip().box).slices
+            if np.isin(tissue.values[on_tissue], ON_TISSUE).any():
+                blocks.append(Block(whole.clip(), whole.grow(halo)))
+    return blocks
+
+
+def infer_slide(
+    spec: SlideSpec,
+    slide: Slide,
+    tissue: Raster,
+    backend: Backend,
+    cfg: InferConfig,
+    *,
+    threshold: float,
+    allow_upsampling: bool = False,
+    progress: bool = False,
+) -> InferResult:
+    """Find and name the nuclei and regions of one slide.
+
+    Parameters
+    ----------
+    spec : what worker processes open; `slide` is the same slide, opened here.
+    threshold : lowest probability of a nucleus.
+
+    Raises
+    ------
+    SlideError : too many pixels cannot be read.
+    """
+    grid = slide.level0.at(MPP)
+    region_grid = slide.level0.at(REGION_MPP)
+    regions = np.zeros(region_grid.shape, np.uint8)
+    blocks = plan_blocks(grid, tissue, cfg)
+    parts: list[Cells] = []
+    unreadable_um2 = kept_um2 = 0.0
+    bar = _TissueBar(tissue, progress)
+    pixels = read_windows(spec, slide, [b.read for b in blocks], cfg.workers, allow_upsampling=allow_upsampling)
+    for batch in _batches(zip(blocks, pixels, strict=True), backend.batch):
+        results = backend.detect(np.stack([p.image for _, p in batch]), threshold)
+        for (block, read), result in zip(batch, results, strict=True):
+            parts.append(_own_cells(block, result))
+            _paste_regions(regions, block, result.regions)
+            unreadable_um2 += read.unreadable_um2
+            kept_um2 += block.keep.box.area_mm2 * 1e6
+            bar.done(block)
+    bar.close()
+    unreadable = unreadable_um2 / max(kept_um2, 1.0)
+    if unreadable > cfg.max_unreadable_frac:
+        raise SlideError(
+            "too much of the tissue cannot be read",
+            where=slide.path,
+            found=f"{unreadable:.1%}",
+            do="copy the file again or rescan the slide",
+        )
+    cells = Cells.concat(parts)
+    cells = cells[np.isin(tissue.sample(cells.x_um, cells.y_um), ON_TISSUE)]
+    region_map = Raster(regions, region_grid)
+    return InferResult(
+        cells.with_region(region_map.sample(cells.x_um, cells.y_um)), region_map, len(blocks), unreadable
+    )
+
+
+def _own_cells(block: Block, result: BlockResult) -> Cells:
+    """The block's cells inside its keep window, on the slide."""
+    peaks = result.peaks
+    x_um = (peaks.x_px.astype(np.float64) + block.read.x) * MPP
+    y_um = (peaks.y_px.astype(np.float64) + block.read.y) * MPP
+    own = block.keep.box.contains(x_um, y_um)
+    label = peaks.types.argmax(axis=1).astype(np.uint8)
+    prob = peaks.detection * peaks.types.max(axis=1, initial=0)
+    return Cells(x_um.astype(np.float32), y_um.astype(np.float32), label, prob)[own]
+
+
+def _paste_regions(regions: NDArray[np.uint8], block: Block, values: NDArray[np.uint8]) -> None:
+    """Put the keep window's part of a block's region map in its place."""
+    s = REGION_STRIDE
+    top, left = (block.keep.y - block.read.y) // s, (block.keep.x - block.read.x) // s
+    y, x = block.keep.y // s, block.keep.x // s
+    out = regions[y : y + -(-block.keep.h // s), x : x + -(-block.keep.w // s)]
+    out[:] = values[top : top + out.shape[0], left : left + out.shape[1]]
+
+
+def _round(px: float) -> int:
+    return max(1, round(px / SIZE_MULTIPLE)) * SIZE_MULTIPLE
+
+
+def _batches(items: Iterator[tuple[Block, Pixels]], size: int) -> Iterator[list[tuple[Block, Pixels]]]:
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+class _TissueBar:
+    """Progress in mm2 of tissue, with the rate and the time left."""
+
+    def __init__(self, tissue: Raster, show: bool) -> None:
+        self.tissue = tissue
+        total = tissue.area_mm2(*ON_TISSUE)
+        form = "{desc} {percentage:3.0f}% |{bar:24}| {n:.1f}/{total:.1f} mm2, {rate_fmt}, {remaining} left"
+        self.bar = tqdm(total=total, unit="mm2", desc="infer", disable=not show, bar_format=form)
+
+    def done(self, block: Block) -> None:
+        window = self.tissue.grid.covering_window(block.keep.box).slices
+        n = int(np.isin(self.tissue.values[window], ON_TISSUE).sum())
+        self.bar.update(min(n * self.tissue.grid.pixel_mm2, max(self.bar.total - self.bar.n, 0)))
+
+    def close(self) -> None:
+        self.bar.close()

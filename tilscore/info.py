@@ -1,0 +1,46 @@
+"""What `tilscore info` tells about a slide. Labels, dates, barcodes and other patient data are never shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tilscore.errors import printable
+from tilscore.slide.base import Slide
+
+
+def describe(slide: Slide) -> dict[str, Any]:
+    """Facts on an open slide, ready for JSON; sizes in px, um and mm, resolutions in um/px."""
+    grid, bounds = slide.level0, slide.bounds_um
+    return {
+        "path": str(slide.path),
+        "reader": slide.reader,
+        "vendor": slide.vendor,
+        "is_field": slide.is_field,
+        "size_px": [grid.width_px, grid.height_px],
+        "size_um": [round(grid.width_um, 2), round(grid.height_um, 2)],
+        "size_mm": [round(grid.width_um / 1000, 3), round(grid.height_um / 1000, 3)],
+        "bounds_um": [round(v, 2) for v in (bounds.x0, bounds.y0, bounds.x1, bounds.y1)],
+        "mpp": slide.mpp,
+        "mpp_source": slide.mpp_source,
+        "objective_power": slide.objective,
+        "flags": list(slide.flags),
+        "levels": [{"mpp": g.mpp, "width_px": g.width_px, "height_px": g.height_px} for g in slide.levels],
+        "fingerprint": slide.fingerprint(),
+    }
+
+
+def format_info(facts: dict[str, Any]) -> str:
+    """The facts of `describe` as aligned lines of text."""
+    (w_px, h_px), (w_mm, h_mm) = facts["size_px"], facts["size_mm"]
+    power = facts["objective_power"]
+    lines = {
+        "path": printable(facts["path"], 4096),
+        "reader": f"{facts['reader']} ({printable(facts['vendor'])}{', a single field' if facts['is_field'] else ''})",
+        "size": f"{w_px} x {h_px} px, {w_mm:.2f} x {h_mm:.2f} mm",
+        "resolution": f"{facts['mpp']:.4g} um/px ({facts['mpp_source']})",
+        "objective": "not stated" if power is None else f"{power:g}x (not used)",
+        "flags": ", ".join(facts["flags"]) or "none",
+        "levels": "; ".join(f"{v['width_px']} x {v['height_px']} at {v['mpp']:.4g}" for v in facts["levels"]),
+        "fingerprint": facts["fingerprint"],
+    }
+    return "\n".join(f"{name:<12}{value}" for name, value in lines.items())

@@ -1,0 +1,72 @@
+"""The network: a light encoder, one feature pyramid, a cell head at 1 um/px and a region head at 4 um/px."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tilscore.labels import Cell, Region
+from tilscore.modelstore import NetConfig
+
+
+class CellMaps(NamedTuple):
+    """Raw outputs for a batch; `h, w` is the input size over the stride."""
+
+    detection_B1hw: Tensor
+    """Logit of a nucleus centre, stride 2."""
+    types_BChw: Tensor
+    """Logits of the four cell classes, stride 2."""
+    offset_B2hw: Tensor
+    """From the pixel's centre to the nucleus centre (x, y), in pixels of this map."""
+    regions_BRhw: Tensor
+    """Logits of the five region classes, stride 8."""
+
+
+def conv_block(n_in: int, n_out: int, kernel: int = 3) -> nn.Sequential:
+    """Convolution, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)
+    )
+
+
+class TilNet(nn.Module):
+    """RGB at 0.5 um/px to cell maps at 1 um/px and region logits at 4 um/px, in one forward pass."""
+
+    def __init__(self, cfg: NetConfig | None = None) -> None:
+        super().__init__()
+        self.cfg = cfg or NetConfig()
+        width = self.cfg.width
+        self.encoder = timm.create_model(self.cfg.encoder, features_only=True, pretrained=False)
+        channels: list[int] = self.encoder.feature_info.channels()  # type: ignore[operator, union-attr]
+        self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels[2:])
+        self.smooth_8 = conv_block(width, width)
+        # The stride-2 features reach the stride-4 level by space-to-depth: full detail at a quarter of the cost.
+        self.fuse_4 = conv_block(width + channels[1] + 4 * channels[0], width, 1)
+        self.smooth_4 = nn.Sequential(conv_block(width, width), conv_block(width, width))
+        self.cell_head = nn.Conv2d(width, 4 * (1 + len(Cell) + 2), 1)
+        self.region_head = nn.Sequential(conv_block(width, width), nn.Conv2d(width, len(Region), 1))
+        with torch.no_grad():
+            assert self.cell_head.bias is not None
+            self.cell_head.bias.zero_()
+            self.cell_head.bias[:4] = -4.0  # about 2 % of the pixels lie at a nucleus centre
+
+    def forward(self, image_B3HW: Tensor) -> CellMaps:
+        """Run the network.
+
+        Parameters
+        ----------
+        image_B3HW : float, RGB values 0 to 255; height and width multiples of 32.
+        """
+        f2, f4, f8, f16, f32 = self.encoder((image_B3HW - 127.0) / 128.0)
+        p = self.lateral[2](f32)
+        p = self.lateral[1](f16) + F.interpolate(p, scale_factor=2.0, mode="nearest")
+        p8 = self.smooth_8(self.lateral[0](f8) + F.interpolate(p, scale_factor=2.0, mode="nearest"))
+        up = F.interpolate(p8, scale_factor=2.0, mode="nearest")
+        p4 = self.smooth_4(self.fuse_4(torch.cat([up, f4, F.pixel_unshuffle(f2, 2)], dim=1)))
+        maps = F.pixel_shuffle(self.cell_head(p4), 2)
+        detection, types, offset = maps.split([1, len(Cell), 2], dim=1)
+        return CellMaps(detection, types, offset, self.region_head(p8))

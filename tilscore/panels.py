@@ -1,0 +1,262 @@
+"""The single pictures of the overlay: overview, regions, TIL density and full-resolution fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tilscore.account import REGIONS, AreaRow, CellRow, cell_rows, region_areas, slide_areas
+from tilscore.cells import Cells
+from tilscore.draw import (
+    PAPER,
+    ColourScale,
+    Cover,
+    Picture,
+    blend,
+    cover_of,
+    draw_badges,
+    draw_frame,
+    draw_scale_bar,
+    grey,
+    hatch,
+    outline,
+    warp,
+)
+from tilscore.fieldpanels import BED_LINE, FieldPanel, Maps, SlideView, draw_field
+from tilscore.labels import AREA_COLOURS, CELL_COLOURS, REGION_COLOURS, RGB, Area, Cell, Region
+from tilscore.raster import Raster
+from tilscore.space import BoxUm, Grid, Window
+from tilscore.views import Field, FieldConfig, MapConfig, choose_fields, evaluable_stroma, til_density_map
+
+TISSUE_LINE: RGB = (0, 150, 200)
+TICKS_PER_MM2 = (0.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
+CELL_NAMES = {
+    Cell.INFLAMMATORY: "Inflammatory, not counted",
+    Cell.EPITHELIAL: "Epithelial",
+    Cell.STROMAL: "Stromal",
+    Cell.OTHER: "Other",
+}
+
+
+@dataclass(frozen=True)
+class OverlayConfig:
+    """How the overlay looks."""
+
+    width_px: int = 2400
+    """Width of the page: prints A4 at 290 dots per inch."""
+    panel_height_px: int = 860
+    """Greatest height of a slide picture, so that a page stays readable on a screen."""
+    region_alpha: float = 0.5
+    """Opacity of region colours inside the tumour bed (0..1); outside it is half of this."""
+    heat_top_per_mm2: float = 5000.0
+    """Top of the density scale, TILs per mm2: the same on every slide, so that pairs can be compared by eye."""
+    heat_alpha: float = 0.9
+    """Opacity of the density map (0..1)."""
+    field_px: int = 560
+    """Side of a field's picture: 0.45 um per pixel at the default field size."""
+    cell_radius_um: float = 4.5
+    """Radius of a cell's circle: just outside a lymphocyte's nucleus (radius 3 to 4 um)."""
+    map: MapConfig = field(default_factory=MapConfig)
+    fields: FieldConfig = field(default_factory=FieldConfig)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One legend entry: `kind` is `fill`, `line`, `hatch`, `ring` or `dot`."""
+
+    kind: str
+    colour: RGB
+    label: str
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A picture of the slide without and with its overlay, both [h w 3] uint8, and its legend."""
+
+    title: str
+    plain: Picture
+    drawn: Picture
+    mpp: float
+    keys: tuple[Key, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Panels:
+    """All pictures of a slide, and what was counted for them; `heat` is None where there is no density to show."""
+
+    overview: Panel
+    regions: Panel
+    heat: Panel | None
+    scale: ColourScale
+    fields: tuple[FieldPanel, ...]
+    cell_keys: tuple[Key, ...]
+    slide_areas: tuple[AreaRow, ...] = ()
+    """What the slide consists of, from all of it down to sound tissue."""
+    region_areas: tuple[AreaRow, ...] = ()
+    """What the sound tissue consists of."""
+    cell_rows: tuple[CellRow, ...] = ()
+
+
+def draw_panels(
+    slide: SlideView,
+    cells: Cells,
+    regions: Raster,
+    tissue: Raster,
+    cfg: OverlayConfig | None = None,
+    *,
+    bed: NDArray[np.bool_] | None = None,
+    evaluable: bool = True,
+) -> Panels:
+    """Draw every picture of one slide.
+
+    Parameters
+    ----------
+    cells : all nuclei of the slide.
+    regions : values of `labels.Region`.
+    tissue : values of `labels.Area`; usually of another mpp.
+    bed : [h w] bool on the grid of `regions`, the tumour bed; None if there is none, then all tissue counts.
+    evaluable : False leaves out the density map: a slide without a score shows no colours that read as one.
+
+    Raises
+    ------
+    SlideError : the slide cannot be read.
+    """
+    cfg = cfg or OverlayConfig()
+    maps = Maps(cells, regions, tissue, bed, evaluable_stroma(regions, tissue, bed))
+    fields = choose_fields(cells, regions, tissue, bed, cfg.fields, whole=slide.level0.box)
+    side_px = cfg.field_px * (2 if len(fields) == 1 else 1)
+    whole = _fit(slide.level0.box, slide.level0, cfg)
+    close = _fit(_tissue_box(tissue, slide.level0.box), slide.level0, cfg)
+    picture = slide.read(close)
+    scale = ColourScale(cfg.heat_top_per_mm2, tuple(t for t in TICKS_PER_MM2 if t <= cfg.heat_top_per_mm2))
+    return Panels(
+        _overview(slide.read(whole), whole, maps, fields, close),
+        _regions(picture, close, maps, cfg),
+        _heat(picture, close, maps, scale, cfg) if evaluable and maps.stroma.any() else None,
+        scale,
+        tuple(
+            draw_field(i, f, slide, maps, side_px=side_px, radius_um=cfg.cell_radius_um)
+            for i, f in enumerate(fields, 1)
+        ),
+        _cell_keys(),
+        slide_areas(tissue, slide.level0),
+        region_areas(maps),
+        cell_rows(maps),
+    )
+
+
+def columns_px(cfg: OverlayConfig, width_um: float, height_um: float) -> int:
+    """Width of one slide picture: a third of the page, or all of it for a slide that is wide."""
+    return (cfg.width_px - 200) // 3 if width_um < 2.5 * height_um else cfg.width_px - 120
+
+
+def _fit(box: BoxUm, level0: Grid, cfg: OverlayConfig) -> Window:
+    """The window over `box` whose picture is as large as the page allows."""
+    width, height = max(box.width_um, 1.0), max(box.height_um, 1.0)
+    column = columns_px(cfg, level0.width_um, level0.height_um)
+    grid = level0.at(max(width / (column - 2), height / (cfg.panel_height_px - 2)))
+    return grid.covering_window(box).clip()
+
+
+def _tissue_box(tissue: Raster, whole: BoxUm) -> BoxUm:
+    """The box of all tissue and a margin, or the whole slide where that would not save a third of it."""
+    seen = tissue.mask(Area.TISSUE)
+    ys, xs = (np.flatnonzero(seen.any(axis=a)) for a in (1, 0))
+    if not len(xs):
+        return whole
+    x0, x1, y0, y1 = (float(v) * tissue.grid.mpp for v in (xs[0], xs[-1] + 1, ys[0], ys[-1] + 1))
+    margin = 0.04 * max(x1 - x0, y1 - y0)
+    box = BoxUm(max(x0 - margin, 0), max(y0 - margin, 0), min(x1 + margin, whole.x1), min(y1 + margin, whole.y1))
+    return box if box.area_mm2 < 0.67 * whole.area_mm2 else whole
+
+
+def mm2(area: float) -> str:
+    """An area in mm2 as text, to 0.001 mm2 (63 pixels of a region map) below 1."""
+    return f"{area_text(area)} mm²"
+
+
+def area_text(area_mm2: float | None) -> str:
+    """An area in mm2 without its unit; a dash for None."""
+    if area_mm2 is None:
+        return "-"
+    if 0 < area_mm2 < 0.0005:
+        return "<0.001"
+    places = 0 if area_mm2 == 0 or area_mm2 >= 100 else 1 if area_mm2 >= 10 else 2 if area_mm2 >= 1 else 3
+    return f"{area_mm2:,.{places}f}"
+
+
+def _overview(view: Picture, window: Window, maps: Maps, fields: tuple[Field, ...], close: Window) -> Panel:
+    tissue, regions = maps.tissue, maps.regions
+    out = view.copy()
+    keys = [Key("line", TISSUE_LINE, "Tissue", mm2(tissue.area_mm2(Area.TISSUE)))]
+    for area in (Area.PEN, Area.BLUR, Area.FOLD):
+        mask = tissue.mask(area)
+        if mask.any():
+            out = hatch(out, cover_of(mask, tissue.grid, window), AREA_COLOURS[area])
+        keys.append(Key("hatch", AREA_COLOURS[area], f"{area.name.capitalize()}, left out", mm2(tissue.area_mm2(area))))
+    outline(out, cover_of(tissue.mask(Area.TISSUE), tissue.grid, window), TISSUE_LINE, 2)
+    if maps.bed is not None:
+        _draw_bed(out, maps, window)
+        keys.insert(1, Key("line", BED_LINE, "Tumour bed", mm2(int(maps.bed.sum()) * regions.grid.pixel_mm2)))
+    if close.box.area_mm2 < 0.67 * window.box.area_mm2:
+        draw_frame(out, _pixels(close.box, window), "B, C")
+    panel = _panel("Slide", view, out, window, tuple(keys), "")
+    draw_badges(out, [_pixels(f.box, window) for f in fields])
+    return panel
+
+
+def _draw_bed(picture: Picture, maps: Maps, window: Window) -> None:
+    if maps.bed is not None:
+        outline(picture, cover_of(maps.bed, maps.regions.grid, window), BED_LINE, 3, casing=PAPER)
+
+
+def _pixels(box: BoxUm, window: Window) -> tuple[float, float, float, float]:
+    """`box` in the pixels of the picture of `window`."""
+    x0, y0, x1, y1 = (float(v) for v in window.grid.to_px([box.x0, box.y0, box.x1, box.y1]))
+    return x0 - window.x, y0 - window.y, x1 - window.x, y1 - window.y
+
+
+def _regions(view: Picture, window: Window, maps: Maps, cfg: OverlayConfig) -> Panel:
+    regions, bed = maps.regions, maps.bed
+    sound = maps.tissue.on(regions.grid).mask(Area.TISSUE)
+    strength: Cover | float = 1.0 if bed is None else 0.5 + 0.5 * cover_of(bed, regions.grid, window)
+    out, keys = grey(view), []
+    for region, row in zip(REGIONS, region_areas(maps), strict=True):
+        area = mm2(row.mm2) + ("" if row.bed_mm2 is None else f" ({area_text(row.bed_mm2)} in bed)")
+        keys.append(Key("fill", REGION_COLOURS[region], row.name, area))
+        cover = cover_of(regions.mask(region) & sound, regions.grid, window)
+        out = blend(out, REGION_COLOURS[region], (cover * strength * cfg.region_alpha).astype(np.float32))
+    _draw_bed(out, maps, window)
+    note = "" if bed is None else "Paler outside the tumour bed."
+    return _panel("Regions", view, out, window, tuple(keys), note)
+
+
+def _panel(title: str, view: Picture, out: Picture, window: Window, keys: tuple[Key, ...], note: str) -> Panel:
+    """The panel, with a scale bar on both pictures."""
+    plain = view.copy()
+    for picture in (plain, out):
+        draw_scale_bar(picture, window.grid.mpp)
+    return Panel(title, plain, out, window.grid.mpp, keys, note)
+
+
+def _heat(view: Picture, window: Window, maps: Maps, scale: ColourScale, cfg: OverlayConfig) -> Panel:
+    density, grid = til_density_map(maps.cells, maps.stroma, maps.regions.grid, cfg.map)
+    known = np.isfinite(density)
+    weight = warp(known.astype(np.float32), grid, window)
+    values = warp(np.nan_to_num(density), grid, window) / np.maximum(weight, np.float32(1e-6))
+    alpha = cover_of(maps.stroma, maps.regions.grid, window) * (weight > 0.05) * np.float32(cfg.heat_alpha)
+    out = blend(grey(view, 0.5), scale.colours(values), alpha.astype(np.float32))
+    _draw_bed(out, maps, window)
+    note = f"Gaussian mean of sigma {cfg.map.sigma_um:g} µm; grey: no evaluable stroma."
+    return _panel("Stromal TIL density", view, out, window, (), note)
+
+
+def _cell_keys() -> tuple[Key, ...]:
+    rings = [Key("ring", CELL_COLOURS[c], CELL_NAMES[c]) for c in Cell]
+    counted = Key("dot", CELL_COLOURS[Cell.INFLAMMATORY], "Counted TIL (in evaluable stroma)")
+    edge = Key("line", REGION_COLOURS[Region.TUMOUR], "Tumour edge")
+    return (counted, *rings, edge, Key("line", BED_LINE, "Tumour bed edge"))

@@ -1,0 +1,153 @@
+"""The report of one slide: one HTML file that needs no network, no script and no other file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tilscore.account import REGIONS
+from tilscore.draw import Picture
+from tilscore.errors import printable
+from tilscore.files import write_text
+from tilscore.labels import CELL_COLOURS
+from tilscore.overlay import DISCLAIMER, ScoreLike, Title, headline, in_words
+from tilscore.page import NO_DENSITY, count, field_text, number
+from tilscore.panels import CELL_NAMES, Panels, area_text
+
+LIMITS = (
+    "Cell classes were learned on colon tissue. They carry over to breast with more errors, above all between "
+    "stromal and other cells.",
+    "Inflammatory cells are lymphocytes and plasma cells, with some granulocytes, which the guideline leaves out.",
+    "Tumour means epithelium. Invasive and in situ carcinoma and benign glands are not told apart, so stroma around "
+    "ducts and normal lobules may be counted.",
+    "In a lymph node the resident lymphoid tissue cannot be told from infiltrate; such slides are not to be scored.",
+    "The score was not validated for clinical use. A pathologist must look at the pictures before a number is used.",
+)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A number with what it means."""
+
+    name: str
+    value: str
+    unit: str
+    meaning: str
+
+
+def definitions(score: ScoreLike) -> list[Definition]:
+    """Each number of a score in plain words; without the scores themselves where there are none."""
+    size = score.constants.get("area_per_til_um2")
+    bed = score.constants.get("bed")
+    where = "the given area" if bed == "given" else "the tumour bed"
+    if isinstance(bed, Mapping) and "radius_um" in bed:
+        where += f" (within {bed['radius_um']:g} µm of tumour)"
+    inside = "Inflammatory cells whose centre lies in"
+    share = "The share of evaluable stroma that these cells cover if each takes "
+    share += "a fixed area" if size is None else f"{size:g} µm²"
+    share += ". Lower than what a pathologist states, who includes the gaps between cells in an infiltrate."
+    density = f"{inside} evaluable stroma, divided by the area of that stroma."
+    itils = f"{inside} tumour, divided by the area of that tumour. Dying tumour cells can look like them."
+    stroma = f"Stroma inside {where}, on tissue that is in focus and free of pen and folds."
+    tumour = f"Epithelium inside {where}; invasive and benign are not told apart."
+    tissue = "All tissue of the slide that is in focus and free of pen and folds."
+    scores = [
+        Definition("TIL density", number(score.til_density_per_mm2), "per mm² of stroma", density),
+        Definition("sTIL area", number(score.stil_area_pct), "% of stroma", share),
+        Definition("iTIL density", number(score.itil_density_per_mm2), "per mm² of tumour", itils),
+        Definition("TILs counted", count(score.n_tils), "cells", f"{inside} evaluable stroma."),
+    ]
+    areas = [
+        Definition("Evaluable stroma", area_text(score.stroma_mm2), "mm²", stroma),
+        Definition("Tumour in bed", area_text(score.tumour_mm2), "mm²", tumour),
+        Definition("Tissue", area_text(score.tissue_mm2), "mm²", tissue),
+    ]
+    return scores + areas if score.status == "ok" else areas
+
+
+def write_report(path: Path, panels: Panels, score: ScoreLike, title: Title, notes: Mapping[str, Any]) -> None:
+    """Write `report.html`; parameters as for `render_report`.
+
+    Raises
+    ------
+    OutputError : the folder cannot be written.
+    """
+    write_text(path, render_report(panels, score, title, notes))
+
+
+def render_report(panels: Panels, score: ScoreLike, title: Title, notes: Mapping[str, Any]) -> str:
+    """The report as HTML.
+
+    Parameters
+    ----------
+    panels : the pictures and accounts of the slide.
+    notes : provenance, nested as wanted. `seconds` (stage to seconds) and `config` get tables of their own.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    env = Environment(loader=PackageLoader("tilscore"), autoescape=True, undefined=StrictUndefined)
+    env.trim_blocks = env.lstrip_blocks = True
+    env.filters.update(jpeg=jpeg_uri, png=png_uri, rgb=_rgb, area=area_text, count=count, words=in_words)
+    rest = {k: v for k, v in notes.items() if k not in ("seconds", "config")}
+    seconds = notes.get("seconds")
+    return env.get_template("report.html.j2").render(
+        title=Title(printable(title.slide_id), printable(title.model), title.mpp_um, printable(title.mpp_source)),
+        panels=panels,
+        letters=list(zip("ABC", (panels.overview, panels.regions, panels.heat), strict=True)),
+        scored=score.status == "ok",
+        state=headline(score),
+        reasons=list(score.reasons),
+        definitions=definitions(score),
+        regions=REGIONS,
+        cells=[(CELL_COLOURS[row.cell], CELL_NAMES[row.cell].split(",")[0], row) for row in panels.cell_rows],
+        fields=[(p, field_text(p, score.status == "ok")) for p in panels.fields],
+        ticks=[(100 * float(panels.scale.place(np.array(t))), t) for t in panels.scale.ticks],
+        bar=panels.scale.bar(600, 24),
+        provenance=list(flatten(rest)),
+        seconds=list(flatten(seconds)) if isinstance(seconds, Mapping) else [],
+        config=list(flatten(notes.get("config", {}))),
+        limits=LIMITS,
+        disclaimer=DISCLAIMER,
+        no_density=NO_DENSITY,
+    )
+
+
+def flatten(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Nested mappings and lists as lines of a dotted name and a printable value."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from flatten(part, f"{name}.{printable(key)}" if name else printable(key))
+    elif isinstance(value, list | tuple) and any(isinstance(part, Mapping) for part in value):
+        for i, part in enumerate(value):
+            yield from flatten(part, f"{name}[{i}]")
+    elif isinstance(value, list | tuple):
+        yield name, printable(", ".join(str(part) for part in value) or "none", 500)
+    else:
+        yield name, printable("none" if value is None or value == "" else value, 500)
+
+
+def _rgb(colour: tuple[int, int, int]) -> str:
+    return f"rgb({int(colour[0])}, {int(colour[1])}, {int(colour[2])})"
+
+
+def _uri(picture: Picture, kind: str, **options: Any) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, format=kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def jpeg_uri(picture: Picture) -> str:
+    """The picture as a data address; colours are not subsampled, so that thin lines stay sharp."""
+    return _uri(picture, "JPEG", quality=88, subsampling=0)
+
+
+def png_uri(picture: Picture) -> str:
+    """The picture as a data address, without loss."""
+    return _uri(picture, "PNG")

@@ -1,0 +1,102 @@
+"""Drawn areas: GeoJSON as QuPath writes it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tilscore.errors import AnnotationError
+from tilscore.space import BoxUm, Grid
+
+LARGEST_BYTES = 200_000_000
+"""A larger file is no drawing but an export of cells."""
+Polygon = list[NDArray[np.float64]]
+"""Rings [n 2] of x, y in microns: the outline, then holes."""
+_DO = "draw the area again in QuPath and export it as GeoJSON"
+
+
+def read_roi(path: Path, level0: Grid, bounds_um: BoxUm | None = None) -> list[Polygon]:
+    """Polygons of a GeoJSON file, on the slide.
+
+    Coordinates in the file are level-0 pixels of the image as QuPath opens it: of the scanned part, where the format
+    states one, so `bounds_um` is added.
+
+    Raises
+    ------
+    AnnotationError : not GeoJSON, no polygon in it, or one that cannot be an area of this slide.
+    """
+    import shapely
+
+    origin = (bounds_um.x0, bounds_um.y0) if bounds_um is not None else (0.0, 0.0)
+    slide = shapely.box(0, 0, level0.width_um, level0.height_um)
+    polygons = []
+    for rings in _polygons(_load(path), path):
+        on_slide = [level0.to_um(r) + origin for r in rings]
+        shape = shapely.Polygon(on_slide[0], on_slide[1:])
+        if not shape.is_valid:
+            why = shapely.is_valid_reason(shape)
+            raise AnnotationError("an area that crosses itself", where=path, found=why, do=_DO)
+        if shape.area == 0:
+            raise AnnotationError("an area of size 0", where=path, do=_DO)
+        if not shape.intersects(slide):
+            box = [round(v) for v in shape.bounds]
+            raise AnnotationError("an area outside the slide", where=path, found=f"{box} um", do="is it of this slide?")
+        polygons.append(on_slide)
+    if not polygons:
+        raise AnnotationError("holds no polygon", where=path, do="draw an area, not points or lines")
+    return polygons
+
+
+def _load(path: Path) -> Any:
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise AnnotationError("too large for a drawing", where=path, found=f"{path.stat().st_size} bytes", do=_DO)
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as err:
+        raise AnnotationError("is not GeoJSON", where=path, found=str(err) or type(err).__name__, do=_DO) from err
+
+
+def _polygons(value: Any, path: Path, depth: int = 0) -> Iterator[Polygon]:
+    """All polygons of a FeatureCollection, a list of features, a feature, or a geometry."""
+    if depth > 5:
+        raise AnnotationError("is nested too deeply", where=path, do=_DO)
+    if isinstance(value, list):
+        for one in value:
+            yield from _polygons(one, path, depth + 1)
+        return
+    if not isinstance(value, dict):
+        raise AnnotationError("is not GeoJSON", where=path, found=value, do=_DO)
+    kind = value.get("type")
+    if kind == "FeatureCollection":
+        yield from _polygons(value.get("features") or [], path, depth + 1)
+    elif kind == "Feature":
+        if value.get("geometry") is not None:
+            yield from _polygons(value["geometry"], path, depth + 1)
+    elif kind == "GeometryCollection":
+        yield from _polygons(value.get("geometries") or [], path, depth + 1)
+    elif kind == "Polygon":
+        yield _rings(value.get("coordinates"), path)
+    elif kind == "MultiPolygon":
+        for rings in value.get("coordinates") or []:
+            yield _rings(rings, path)
+    elif kind not in ("Point", "MultiPoint", "LineString", "MultiLineString"):
+        raise AnnotationError("is not GeoJSON", where=path, found=f"type {kind!r}", do=_DO)
+
+
+def _rings(value: Any, path: Path) -> Polygon:
+    try:
+        rings = [np.array([(float(p[0]), float(p[1])) for p in ring]) for ring in value]
+    except (TypeError, ValueError, IndexError, KeyError) as err:
+        raise AnnotationError("coordinates that are no numbers", where=path, found=err, do=_DO) from err
+    if not rings or any(len(r) < 4 for r in rings):
+        raise AnnotationError("a ring of fewer than four points", where=path, do=_DO)
+    bad = next((v for r in rings for v in r.ravel() if not math.isfinite(v)), None)
+    if bad is not None:
+        raise AnnotationError("a coordinate that is not finite", where=path, found=bad, do=_DO)
+    return rings

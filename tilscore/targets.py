@@ -1,0 +1,123 @@
+"""From a crop's annotations to what the network should say, and how far it is from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from tilscore.augment import Crop
+from tilscore.labels import UNKNOWN, Cell, Region
+from tilscore.modelstore import CELL_STRIDE, REGION_STRIDE
+from tilscore.nets import CellMaps
+
+_REACH_PX = 4
+"""Half-width of the stamp around a centre, in map pixels: 3 sigma and more."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights and widths of the training loss."""
+
+    sigma_px: float = 1.25
+    """Width of the centre's peak in map pixels (1 um): below half the spacing of crowded nuclei."""
+    type_radius_px: float = 2.5
+    """Types are taught this far around a centre, in map pixels: inside the smallest nuclei."""
+    type_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.2, 1.5)
+    """Weight of each class: rare classes count more."""
+    types: float = 1.0
+    offset: float = 0.2
+    regions: float = 1.0
+
+
+class Targets(NamedTuple):
+    """What the network should say for a batch; shapes as in `nets.CellMaps`."""
+
+    peak_B1hw: Tensor
+    """Gaussian around each centre, exactly 1 in the pixel that holds it."""
+    known_B1hw: Tensor
+    type_Bhw: Tensor
+    """Class around each typed centre, -1 elsewhere."""
+    offset_B2hw: Tensor
+    near_Bhw: Tensor
+    """Where the offset is taught."""
+    regions_Bhw: Tensor
+
+
+def encode(crop: Crop, cfg: LossConfig) -> tuple[NDArray[Any], ...]:
+    """One crop's targets as arrays, in the order of `Targets`, without the batch axis."""
+    n = crop.image.shape[0] // CELL_STRIDE
+    x, y = crop.x_px / CELL_STRIDE, crop.y_px / CELL_STRIDE
+    col, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    step = np.arange(-_REACH_PX, _REACH_PX + 1)
+    rows, cols = np.broadcast_arrays(row[:, None, None] + step[:, None], col[:, None, None] + step)
+    dx, dy = x[:, None, None] - (cols + 0.5), y[:, None, None] - (rows + 0.5)
+    distance = np.hypot(dx, dy)
+    value = np.exp(-(distance**2) / (2 * cfg.sigma_px**2))
+    value[:, _REACH_PX, _REACH_PX] = 1.0
+    inside = (rows >= 0) & (cols >= 0) & (rows < n) & (cols < n)
+    flat = (rows * n + cols)[inside]
+    farthest_first = np.argsort(-distance[inside], kind="stable")
+    flat_sorted = flat[farthest_first]
+
+    def nearest(values: NDArray[Any], fill: float, kind: type) -> NDArray[Any]:
+        out = np.full(n * n, fill, kind)
+        out[flat_sorted] = values[inside][farthest_first]
+        return out.reshape(n, n)
+
+    peak = np.zeros(n * n, np.float32)
+    np.maximum.at(peak, flat, value[inside].astype(np.float32))
+    gap = nearest(distance, np.inf, np.float32)
+    label = nearest(np.broadcast_to(crop.label[:, None, None], distance.shape), -1, np.int64)
+    label = np.where(gap > cfg.type_radius_px, -1, label)
+    known = np.asarray(crop.known.reshape(n, CELL_STRIDE, n, CELL_STRIDE).all(axis=(1, 3)))
+    step_r = REGION_STRIDE
+    regions = crop.regions[step_r // 2 :: step_r, step_r // 2 :: step_r].astype(np.int64)
+    return (
+        peak.reshape(1, n, n),
+        known[None],
+        label,
+        np.stack([nearest(dx, 0, np.float32), nearest(dy, 0, np.float32)]),
+        gap <= 1.5,
+        regions,
+    )
+
+
+def loss(maps: CellMaps, targets: Targets, cfg: LossConfig) -> dict[str, Tensor]:
+    """Loss terms and their weighted sum under `loss`.
+
+    Detection: penalty-reduced focal loss (Zhou et al. 2019, "Objects as points", eq. 1), over known pixels.
+    Types: cross-entropy around typed centres. Offset: L1. Regions: cross-entropy over labelled pixels.
+    """
+    known, peak = targets.known_B1hw.float(), targets.peak_B1hw
+    centre = (peak == 1).float()
+    logit = maps.detection_B1hw.float()
+    p = logit.sigmoid()
+    positive = -((1 - p) ** 2) * F.logsigmoid(logit) * centre
+    negative = -((1 - peak) ** 4) * p**2 * F.logsigmoid(-logit) * (1 - centre) * known
+    detection = (positive.sum() + negative.sum()) / centre.sum().clamp(min=8)
+
+    weights = torch.tensor(cfg.type_weights, device=logit.device)
+    types = _mean_ce(maps.types_BChw.float(), targets.type_Bhw, -1, weights)
+    near = targets.near_Bhw[:, None].float()
+    offset = ((maps.offset_B2hw.float() - targets.offset_B2hw).abs() * near).sum() / near.sum().clamp(min=8)
+    regions = _mean_ce(maps.regions_BRhw.float(), targets.regions_Bhw, UNKNOWN, None)
+    total = detection + cfg.types * types + cfg.offset * offset + cfg.regions * regions
+    return {"loss": total, "detection": detection, "types": types, "offset": offset, "regions": regions}
+
+
+def _mean_ce(logits: Tensor, target: Tensor, ignore: int, weights: Tensor | None) -> Tensor:
+    """Cross-entropy over the pixels that are not `ignore`; 0 where there is none."""
+    total = F.cross_entropy(logits, target, weight=weights, ignore_index=ignore, reduction="sum")
+    seen = target[target != ignore]
+    norm = seen.numel() if weights is None else float(weights[seen].sum())
+    return total / max(norm, 1.0)
+
+
+assert len(LossConfig.type_weights) == len(Cell)
+assert max(Region) < UNKNOWN
