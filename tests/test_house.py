@@ -11,10 +11,10 @@ REPO = Path(__file__).parents[1]
 PACKAGE = REPO / "tilscore"
 FLOORS = [
     {"errors", "labels", "space", "files", "config"},
-    {"pyramid", "raster", "cells", "slide", "modelstore"},
+    {"pyramid", "raster", "cells", "slide", "modelcard"},
     {"masks", "focus", "tissue", "phantom", "roi", "geojson", "inputs", "info", "blockreader"},
     {"datasets", "augment", "nets", "targets", "metrics", "peaks"},
-    {"backends", "infer", "evaluate", "train"},
+    {"modelstore", "backends", "infer", "evaluate", "train"},
     {"bed", "score", "outputs"},
     {"draw", "views", "fieldpanels", "account", "panels", "page", "overlay"},
     {"report"},

@@ -17,7 +17,7 @@ from tilscore.backends import BlockResult, OpenVinoBackend, TorchBackend, make_b
 from tilscore.errors import SlideError, UsageError
 from tilscore.infer import InferConfig, InferResult, infer_slide, plan_blocks
 from tilscore.labels import Area, Cell, Region
-from tilscore.modelstore import MPP
+from tilscore.modelcard import MPP
 from tilscore.nets import TilNet
 from tilscore.peaks import Peaks
 from tilscore.pyramid import write_pyramid

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tilscore.augment import Crop
 from tilscore.backends import _results, _results_on_device
 from tilscore.labels import UNKNOWN
-from tilscore.modelstore import CELL_STRIDE
+from tilscore.modelcard import CELL_STRIDE
 from tilscore.nets import CellMaps
 from tilscore.peaks import find_peaks
 from tilscore.targets import LossConfig, encode

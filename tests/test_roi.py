@@ -70,13 +70,28 @@ def test_the_scanned_part_is_added(tmp_path: Path) -> None:
         (polygon([["a", 0], [10, 0], [1, 1], [0, 0]]), "no numbers"),
         ('{"type": "Polygon", "coordinates": [[[0, 0], [NaN, 0], [5, 5], [0, 0]]]}', "not finite"),
         (polygon([[9000, 9000], [9100, 9000], [9100, 9100], [9000, 9000]]), "outside the slide"),
-        ([[[[[[[polygon(SQUARE)]]]]]]], "too deeply"),
+        ([[[[[[[[[[polygon(SQUARE)]]]]]]]]]], "too deeply"),
+        ('{"type": "Polygon", "coordinates": [[[0, 0], [1%s, 0], [5, 5], [0, 0]]]}' % ("0" * 400), "no numbers"),
+        (polygon([[0, 0], [1e300, 0], [5, 5], [0, 0]]), "no slide has"),
+        ({"type": "MultiPolygon", "coordinates": 7}, "no numbers"),
+        (polygon([[-9, 0], [0, 0], [0, 9], [-9, 0]]), "outside the slide"),
     ],
 )
 def test_what_is_no_area_is_one_clear_line(tmp_path: Path, value: object, message: str) -> None:
     with pytest.raises(AnnotationError, match=message) as caught:
         read_roi(write(tmp_path, value), LEVEL0)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("far_px", [10, 1e5, 5e8])
+def test_what_lies_outside_the_slide_is_cut_off(tmp_path: Path, far_px: float) -> None:
+    low, high = -far_px, 800
+    square = [[low, low], [high, low], [high, high], [low, high], [low, low]]
+    polygons = read_roi(write(tmp_path, polygon(square)), LEVEL0)
+    assert all(ring.min() >= 0 and ring.max() <= 400 for rings in polygons for ring in rings)
+    mask = fill_polygons(LEVEL0.at(4.0), polygons)
+    assert mask[:100, :100].all()
+    assert mask.sum() == pytest.approx(100 * 100, rel=0.03)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

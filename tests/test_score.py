@@ -18,7 +18,7 @@ from tilscore.errors import DataError, OutputError
 from tilscore.labels import Area, Cell, Region
 from tilscore.outputs import update_scores
 from tilscore.raster import Raster
-from tilscore.score import Score, ScoreConfig, failed_row, read_score, score_slide, write_score
+from tilscore.score import REASONS, Score, ScoreConfig, failed_row, read_score, score_slide, write_score
 from tilscore.space import Grid
 
 GRID = Grid(4.0, 500, 400)
@@ -105,6 +105,87 @@ def test_one_more_til_is_one_more(x: float, y: float) -> None:
     one, two = (score_slide(c, regions, tissue) for c in (base, Cells.concat([base, tils([x], [y])])))
     in_nest = regions.sample([x], [y])[0] == Region.TUMOUR
     assert two.n_tils - one.n_tils == (0 if in_nest else 1)
+
+
+@given(seed=st.integers(0, 1000))
+def test_the_same_slide_twice_has_the_same_density(seed: int) -> None:
+    """Two copies beside each other, with glass between that no bed crosses."""
+    rng = np.random.default_rng(seed)
+    one = np.full((100, 200), Region.OTHER, np.uint8)
+    one[:, 70:130] = rng.choice([Region.STROMA, Region.TUMOUR], (10, 6)).repeat(10, 0).repeat(10, 1)
+    one[40:60, 90:110], one[80:, 90:110] = Region.TUMOUR, Region.STROMA
+    n = int(rng.integers(1, 40))
+    x, y = rng.uniform(280, 520, n), rng.uniform(0, 400, n)
+    scores = []
+    for copies in (1, 2):
+        grid = Grid(4.0, 200 * copies, 100)
+        regions = Raster(np.tile(one, copies), grid)
+        tissue = Raster((regions.values != Region.OTHER).astype(np.uint8), grid)
+        xs = np.concatenate([x + 800 * k for k in range(copies)])
+        scores.append(score_slide(tils(list(xs), list(np.tile(y, copies))), regions, tissue))
+    a, b = scores
+    assert a.status == "ok"
+    assert (b.n_tils, b.stroma_mm2) == (2 * (a.n_tils or 0), pytest.approx(2 * a.stroma_mm2))
+    assert b.til_density_per_mm2 == pytest.approx(a.til_density_per_mm2)
+
+
+def test_files_of_tumour_cells_make_a_bed_and_scattered_specks_do_not() -> None:
+    """Strands of 12 x 200 um, as in lobular carcinoma: each below the size of a nest, all together not."""
+    for step, status in ((6, "ok"), (30, "not_evaluable")):
+        regions, tissue = maps()
+        for y in range(20, 300, step):
+            regions.values[y : y + 3, 200:250] = Region.TUMOUR
+        score = score_slide(Cells.empty(), regions, tissue)
+        assert score.status == status, f"every {step * 4} um"
+
+
+def test_a_scar_between_nests_belongs_to_the_bed_and_a_large_void_does_not() -> None:
+    """A ring of tumour leaves a disc that is farther than the bed's radius from it."""
+    for inner_um, share in ((450, 1.0), (550, 250 / 550)):
+        grid = Grid(4.0, 600, 600)
+        regions, tissue = maps(grid)
+        y, x = np.mgrid[:600, :600]
+        away = np.hypot(x + 0.5 - 300, y + 0.5 - 300) * 4
+        regions.values[(away > inner_um) & (away < inner_um + 100)] = Region.TUMOUR
+        stroma_mm2 = score_slide(Cells.empty(), regions, tissue).stroma_mm2
+        outside = np.pi * ((inner_um + 350) ** 2 - (inner_um + 100) ** 2)
+        inside = np.pi * (inner_um**2 - (0 if share == 1 else (inner_um - 250) ** 2))
+        assert stroma_mm2 * 1e6 == pytest.approx(outside + inside, rel=0.01)
+
+
+@pytest.mark.parametrize("area", [Area.GLASS, Area.PEN, Area.BLUR, Area.FOLD])
+def test_what_is_no_sound_tissue_is_no_bed(area: Area) -> None:
+    """Beside a nest, the left half of the slide is unfit: its stroma and its TILs do not count."""
+    regions, tissue = with_nest(200)
+    whole = score_slide(tils([700, 1300], [800, 800]), regions, tissue)
+    tissue.values[:, :125] = area
+    half = score_slide(tils([700, 1300], [800, 800]), regions, tissue)
+    assert (whole.n_tils, half.n_tils) == (2, 1)
+    assert half.stroma_mm2 == pytest.approx(whole.stroma_mm2 / 2, rel=0.01)
+    assert half.tumour_mm2 == pytest.approx(whole.tumour_mm2 / 2, rel=0.01)
+    assert half.area_account_mm2[area.name.lower()] == pytest.approx(1.6)
+
+
+def test_cells_below_the_asked_probability_do_not_count() -> None:
+    regions, tissue = with_nest(200)
+    cells = Cells(np.array([1350.0, 1360, 1370]), np.full(3, 800.0), np.zeros(3), np.array([0.29, 0.3, 0.9]))
+    n = [score_slide(cells, regions, tissue, ScoreConfig(min_prob=p)).n_tils for p in (0.0, 0.295, 0.95)]
+    assert n == [3, 2, 0]
+
+
+def test_maps_and_cells_that_are_none_are_refused() -> None:
+    for which in (0, 1):
+        both = with_nest(200)
+        both[which].values[3, 3] = 255
+        with pytest.raises(DataError, match="no class"):
+            score_slide(Cells.empty(), *both)
+    with pytest.raises(DataError, match="position"):
+        score_slide(tils([float("nan")], [1.0]), *with_nest(200))
+
+
+def test_every_flag_of_a_slide_has_words() -> None:
+    known = {"low_resolution", "upsampled", "mpp_differs_from_file", "mpp_against_objective"}
+    assert known <= set(REASONS)
 
 
 def test_isolated_tils_are_all_counted() -> None:
@@ -208,3 +289,18 @@ def test_the_table_keeps_one_row_a_slide(tmp_path: Path) -> None:
     path.write_text("x,y\n1,2\n")
     with pytest.raises(OutputError, match="not a table of this version"):
         update_scores(path, [failed_row("a", "mpp")])
+
+
+def test_the_table_after_a_spreadsheet(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    update_scores(path, [failed_row("a", "mpp")])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    update_scores(path, [failed_row("b", "mpp")])
+    assert [r["slide_id"] for r in rows(path)] == ["a", "b"]
+    for bad in (b"\xe9", b",,x"):
+        path.write_bytes(path.read_bytes().rstrip(b"\n") + bad + b"\n")
+        before = path.read_bytes()
+        with pytest.raises(OutputError, match=r"scores\.csv"):
+            update_scores(path, [failed_row("c", "mpp")])
+        assert path.read_bytes() == before
+        path.write_bytes(before.replace(bad, b""))

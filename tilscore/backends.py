@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from tilscore.errors import ModelError, UsageError
 from tilscore.labels import Cell
-from tilscore.modelstore import CELL_STRIDE
+from tilscore.modelcard import CELL_STRIDE
 from tilscore.nets import CellMaps, TilNet
 from tilscore.peaks import RADIUS_PX, Peaks, find_peaks, refine
 

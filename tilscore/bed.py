@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tilscore.labels import Area, Region
 from tilscore.raster import Raster
+from tilscore.space import BoxUm
 
 Mask = NDArray[np.bool_]
 
@@ -22,7 +23,13 @@ class BedConfig:
     """Tissue this near to a tumour nest belongs to the bed (TIGER's band as well). In a core of 1 mm with scattered
     nests it takes in the whole width; on a resection it ends where the tumour ends."""
     min_nest_um2: float = 5000.0
-    """Smaller pieces of tumour (some 50 cells) do not make a bed: single misread cells would."""
+    """Smaller groups of tumour (some 50 cells) do not make a bed: single misread cells would."""
+    join_um: float = 40.0
+    """Pieces of tumour this near to each other are one group: files and small nests of lobular carcinoma count
+    together, misread cells lie further apart."""
+    max_gap_mm2: float = 0.2
+    """Gaps up to this size with bed all around belong to it: a disc of the bed's radius, so that a scar between nests
+    is not cut out."""
 
 
 def find_bed(regions: Raster, tissue: Raster, cfg: BedConfig, *, given: Mask | None = None) -> Mask:
@@ -33,19 +40,47 @@ def find_bed(regions: Raster, tissue: Raster, cfg: BedConfig, *, given: Mask | N
     regions : of `labels.Region`. tissue : of `labels.Area`.
     given : [h w] bool on the grid of `regions`: a drawn ROI, or the whole of a field, which is the bed as it is.
     """
-    sound = tissue.on(regions.grid).mask(Area.TISSUE)
+    grid = regions.grid
+    sound = tissue.on(grid).mask(Area.TISSUE)
     if given is not None:
         return sound & given
-    nests = large_pieces(regions.mask(Region.TUMOUR) & sound, cfg.min_nest_um2 / regions.grid.mpp**2)
+    nests = find_nests(regions.mask(Region.TUMOUR) & sound, grid.mpp, cfg)
+    bed = np.zeros_like(sound)
     if not nests.any():
-        return np.zeros_like(sound)
-    away_px = cv2.distanceTransform((~nests).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return sound & (away_px * regions.grid.mpp <= cfg.radius_um)
+        return bed
+    # Only the part that the bed can reach: distances of a whole resection would take GBs.
+    part = _window_of(nests, grid.mpp).grow(cfg.radius_um + grid.mpp)
+    inside = grid.covering_window(part).slices
+    away_px = cv2.distanceTransform((~nests[inside]).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    near = away_px * grid.mpp <= cfg.radius_um
+    bed[inside] = sound[inside] & _fill_gaps(near, cfg.max_gap_mm2 / grid.pixel_mm2)
+    return bed
 
 
-def large_pieces(mask: Mask, min_px: float) -> Mask:
-    """`mask` without its connected pieces (8 neighbours) of fewer than `min_px` pixels."""
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] >= min_px
-    large[0] = False
-    return np.asarray(large[pieces], bool)
+def find_nests(tumour: Mask, mpp: float, cfg: BedConfig) -> Mask:
+    """`tumour` [h w] without the groups that are too small to be trusted."""
+    reach = int(cfg.join_um / 2 / mpp)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = (x * x + y * y <= reach * reach).astype(np.uint8)
+    joined = cv2.dilate(tumour.astype(np.uint8), disc)
+    n, groups = cv2.connectedComponents(joined, connectivity=8)
+    size_px = np.bincount(groups[tumour], minlength=n)
+    large: Mask = (size_px * mpp**2 >= cfg.min_nest_um2)[groups]
+    return tumour & large
+
+
+def _window_of(mask: Mask, mpp: float) -> BoxUm:
+    """The box around what is True, in microns."""
+    rows, cols = (np.flatnonzero(mask.any(axis=a)) for a in (1, 0))
+    return BoxUm(cols[0] * mpp, rows[0] * mpp, (cols[-1] + 1) * mpp, (rows[-1] + 1) * mpp)
+
+
+def _fill_gaps(mask: Mask, max_px: float) -> Mask:
+    """`mask` with the gaps of at most `max_px` pixels that it encloses; what touches the border is no gap."""
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    gap = stats[:, cv2.CC_STAT_AREA] <= max_px
+    gap[0] = False
+    for edge in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
+        gap[edge] = False
+    filled: Mask = mask | gap[pieces]
+    return filled

@@ -14,7 +14,7 @@ from tilscore.augment import Crop, plain_crop
 from tilscore.datasets.sample import Sample
 from tilscore.labels import UNKNOWN, Region
 from tilscore.metrics import CellScores, Matches, match, score_cells
-from tilscore.modelstore import CELL_STRIDE, MPP, REGION_STRIDE
+from tilscore.modelcard import CELL_STRIDE, MPP, REGION_STRIDE
 from tilscore.nets import TilNet
 from tilscore.peaks import Peaks, find_peaks
 

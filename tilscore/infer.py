@@ -18,7 +18,7 @@ from tilscore.blockreader import Pixels, read_windows
 from tilscore.cells import Cells
 from tilscore.errors import SlideError
 from tilscore.labels import Area
-from tilscore.modelstore import MPP, REGION_STRIDE, SIZE_MULTIPLE
+from tilscore.modelcard import MPP, REGION_STRIDE, SIZE_MULTIPLE
 from tilscore.raster import Raster
 from tilscore.slide import Slide, SlideSpec
 from tilscore.space import Grid, Window

@@ -4,57 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilscore.config import as_values, parse_config
 from tilscore.errors import ModelError
 from tilscore.files import replacing, sha256, write_json
-from tilscore.labels import Cell, Region
+from tilscore.modelcard import CELL_CLASSES, FORMAT, REGION_CLASSES, ModelConfig
 
 if TYPE_CHECKING:
     from tilscore.nets import TilNet
 
-FORMAT = 1
-MPP = 0.5
-"""Resolution of the input, um/px."""
-CELL_STRIDE = 2
-"""Input pixels per pixel of the cell maps."""
-REGION_STRIDE = 8
-"""Input pixels per pixel of the region map."""
-SIZE_MULTIPLE = 32
-"""Height and width of the input must be multiples of this."""
 DEFAULT_MODEL = "tilscore-lite"
-_CELLS = tuple(c.name.lower() for c in Cell)
-_REGIONS = tuple(r.name.lower() for r in Region)
-
-
-@dataclass(frozen=True)
-class NetConfig:
-    """Shape of the network."""
-
-    encoder: str = "efficientnet_lite0"
-    """A timm encoder with features at strides 2, 4, 8, 16 and 32; this one has no squeeze-excite: fast on CPUs."""
-    width: int = 64
-    """Channels of the pyramid."""
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """`config.json` of a model."""
-
-    name: str
-    net: NetConfig = field(default_factory=NetConfig)
-    format: int = FORMAT
-    """Version of this layout."""
-    mpp: float = MPP
-    """Resolution of the input, um/px."""
-    cell_classes: tuple[str, ...] = _CELLS
-    region_classes: tuple[str, ...] = _REGIONS
-    detection_threshold: float = 0.4
-    """Lowest probability of a nucleus, chosen by cross-validation."""
-    weights_sha256: str = ""
+"""What a run uses when no model is named."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +120,7 @@ def read_model(folder: Path) -> Model:
     if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
         raise ModelError("is of another format", where=path, found=values["format"], do="update tilscore")
     cfg = parse_config(ModelConfig, values, where=str(path))
-    for key, ours in (("cell_classes", _CELLS), ("region_classes", _REGIONS)):
+    for key, ours in (("cell_classes", CELL_CLASSES), ("region_classes", REGION_CLASSES)):
         if getattr(cfg, key) != ours:
             raise ModelError(f"{key} in another order or of other names", where=path, found=getattr(cfg, key))
     return Model(folder, cfg)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tilscore.labels import Cell, Region
-from tilscore.modelstore import NetConfig
+from tilscore.modelcard import NetConfig
 
 
 class CellMaps(NamedTuple):

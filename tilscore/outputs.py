@@ -43,11 +43,15 @@ def update_scores(path: Path, rows: list[dict[str, Any]]) -> None:
 def _read(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as f:
-        reader = csv.DictReader(f)
-        rows = list(reader)
-    if tuple(reader.fieldnames or ()) != COLUMNS:
-        do = "name another results folder, or move the file away"
+    do = "name another results folder, or move the file away"
+    try:
+        # Spreadsheets put a byte order mark in front.
+        with open(path, newline="", encoding="utf-8-sig") as f:
+            reader = csv.DictReader(f)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as err:
+        raise OutputError("cannot be read", where=path, found=err, do=do) from err
+    if tuple(reader.fieldnames or ()) != COLUMNS or any(set(row) != set(COLUMNS) for row in rows):
         raise OutputError("is not a table of this version", where=path, found=reader.fieldnames, do=do)
     return rows
 

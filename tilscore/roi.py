@@ -16,6 +16,8 @@ from tilscore.space import BoxUm, Grid
 
 LARGEST_BYTES = 200_000_000
 """A larger file is no drawing but an export of cells."""
+_LARGEST_PX = 1e9
+"""Coordinates further out are no drawing, and areas made of them would overflow."""
 Polygon = list[NDArray[np.float64]]
 """Rings [n 2] of x, y in microns: the outline, then holes."""
 _DO = "draw the area again in QuPath and export it as GeoJSON"
@@ -42,15 +44,22 @@ def read_roi(path: Path, level0: Grid, bounds_um: BoxUm | None = None) -> list[P
         if not shape.is_valid:
             why = shapely.is_valid_reason(shape)
             raise AnnotationError("an area that crosses itself", where=path, found=why, do=_DO)
-        if shape.area == 0:
+        if not shape.area > 0:
             raise AnnotationError("an area of size 0", where=path, do=_DO)
-        if not shape.intersects(slide):
+        if not shape.intersection(slide).area > 0:
             box = [round(v) for v in shape.bounds]
             raise AnnotationError("an area outside the slide", where=path, found=f"{box} um", do="is it of this slide?")
-        polygons.append(on_slide)
+        polygons += _clip(shape, slide)
     if not polygons:
         raise AnnotationError("holds no polygon", where=path, do="draw an area, not points or lines")
     return polygons
+
+
+def _clip(shape: Any, slide: Any) -> list[Polygon]:
+    """The part of a polygon on the slide: pixel coordinates of what lies far outside would not fit in 32 bits."""
+    inside = shape.intersection(slide)
+    pieces = [p for p in getattr(inside, "geoms", [inside]) if p.geom_type == "Polygon"]
+    return [[np.asarray(ring.coords) for ring in (p.exterior, *p.interiors)] for p in pieces]
 
 
 def _load(path: Path) -> Any:
@@ -64,7 +73,7 @@ def _load(path: Path) -> Any:
 
 def _polygons(value: Any, path: Path, depth: int = 0) -> Iterator[Polygon]:
     """All polygons of a FeatureCollection, a list of features, a feature, or a geometry."""
-    if depth > 5:
+    if depth > 8:
         raise AnnotationError("is nested too deeply", where=path, do=_DO)
     if isinstance(value, list):
         for one in value:
@@ -83,7 +92,8 @@ def _polygons(value: Any, path: Path, depth: int = 0) -> Iterator[Polygon]:
     elif kind == "Polygon":
         yield _rings(value.get("coordinates"), path)
     elif kind == "MultiPolygon":
-        for rings in value.get("coordinates") or []:
+        parts = value.get("coordinates")
+        for rings in parts if isinstance(parts, list) else [parts]:
             yield _rings(rings, path)
     elif kind not in ("Point", "MultiPoint", "LineString", "MultiLineString"):
         raise AnnotationError("is not GeoJSON", where=path, found=f"type {kind!r}", do=_DO)
@@ -92,11 +102,12 @@ def _polygons(value: Any, path: Path, depth: int = 0) -> Iterator[Polygon]:
 def _rings(value: Any, path: Path) -> Polygon:
     try:
         rings = [np.array([(float(p[0]), float(p[1])) for p in ring]) for ring in value]
-    except (TypeError, ValueError, IndexError, KeyError) as err:
+    except (TypeError, ValueError, IndexError, KeyError, OverflowError) as err:
         raise AnnotationError("coordinates that are no numbers", where=path, found=err, do=_DO) from err
     if not rings or any(len(r) < 4 for r in rings):
         raise AnnotationError("a ring of fewer than four points", where=path, do=_DO)
-    bad = next((v for r in rings for v in r.ravel() if not math.isfinite(v)), None)
+    bad = next((v for r in rings for v in r.ravel() if not abs(v) <= _LARGEST_PX), None)
     if bad is not None:
-        raise AnnotationError("a coordinate that is not finite", where=path, found=bad, do=_DO)
+        what = "a coordinate that no slide has" if math.isfinite(bad) else "a coordinate that is not finite"
+        raise AnnotationError(what, where=path, found=bad, do=_DO)
     return rings

@@ -44,6 +44,8 @@ REASONS = {
     "little_stroma": "under 0.1 mm2 of stroma: the score is uncertain",
     "low_resolution": "the slide is coarser than the model was trained on",
     "upsampled": "the slide is far coarser than the model was trained on",
+    "mpp_differs_from_file": "the resolution given by hand is not the one that the file states",
+    "mpp_against_objective": "the resolution does not fit the objective that the file states",
 }
 """What the codes of `reasons` mean."""
 
@@ -56,6 +58,9 @@ class ScoreConfig:
     area_per_til_um2: float = 28.3
     """Area of one TIL in the sTIL area %, declared: a disc of 6 um, the nucleus of a lymphocyte in fixed tissue. Others
     declare 64 to 113 um2, which counts cytoplasm and gaps too. The density is free of this choice."""
+    min_prob: float = 0.0
+    """Inflammatory cells of a lower probability do not count. The model's detection threshold was applied before, so 0
+    counts all cells of the file, at the operating point that the model was set to."""
     min_tumour_mm2: float = 0.01
     """Less tumour than this in all is not trusted to be tumour (0.1 x 0.1 mm). Not asked of a given area."""
     min_stroma_mm2: float = 0.02
@@ -121,8 +126,13 @@ def score_slide(
     regions : of `labels.Region`. tissue : of `labels.Area`.
     given : [h w] bool on the grid of `regions`: a drawn ROI or the whole of a field, which is the bed.
     flags : reasons that are known beforehand, e.g. `low_resolution`.
+
+    Raises
+    ------
+    DataError : a map holds a value that is no class, or a cell has no position.
     """
     cfg = cfg or ScoreConfig()
+    _check(cells, regions, tissue)
     grid = regions.grid
     bed = find_bed(regions, tissue, cfg.bed, given=given)
     account = area_account(regions, tissue, bed)
@@ -131,7 +141,7 @@ def score_slide(
     why = _why_not(account, tissue_mm2, cfg, given)
     n_tils = n_itils = None
     if not why:
-        inflammatory = cells.of(Cell.INFLAMMATORY)
+        inflammatory = cells[(cells.label == Cell.INFLAMMATORY) & (cells.prob >= cfg.min_prob)]
         in_bed = Raster(np.where(bed, regions.values, 255).astype(np.uint8), grid)
         under = in_bed.sample(inflammatory.x_um, inflammatory.y_um)
         n_tils, n_itils = int((under == Region.STROMA).sum()), int((under == Region.TUMOUR).sum())
@@ -151,6 +161,15 @@ def score_slide(
         constants=as_values(cfg)
         | {"region_mpp": grid.mpp, "bed": "given" if given is not None else as_values(cfg.bed)},
     )
+
+
+def _check(cells: Cells, regions: Raster, tissue: Raster) -> None:
+    for raster, kind, name in ((regions, Region, "region map"), (tissue, Area, "tissue map")):
+        worst = int(raster.values.max(initial=0))
+        if worst >= len(kind):
+            raise DataError(f"{name} with a value that is no class", found=worst, do="run the stage that writes it")
+    if not (np.isfinite(cells.x_um).all() and np.isfinite(cells.y_um).all()):
+        raise DataError("cells without a position", do="run `tilscore infer` again")
 
 
 EXCLUDED = ("glass", "pen", "blur", "fold")

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from tilscore.augment import Crop
 from tilscore.labels import UNKNOWN, Cell, Region
-from tilscore.modelstore import CELL_STRIDE, REGION_STRIDE
+from tilscore.modelcard import CELL_STRIDE, REGION_STRIDE
 from tilscore.nets import CellMaps
 
 _REACH_PX = 4

@@ -24,7 +24,8 @@ from tilscore.datasets import Sample, read_plain, with_derived_regions
 from tilscore.errors import ConfigError, ModelError
 from tilscore.evaluate import SetScores, evaluate_net, flat_scores, predict_all, summarise
 from tilscore.files import write_json, write_text
-from tilscore.modelstore import ModelConfig, NetConfig, find_model, save_model
+from tilscore.modelcard import ModelConfig, NetConfig
+from tilscore.modelstore import find_model, save_model
 from tilscore.nets import TilNet
 from tilscore.targets import LossConfig, Targets, encode, loss
 
