@@ -160,6 +160,7 @@ def test_bad_slides_fail_and_the_good_one_is_scored(
         (["run", "x.svs", "--out", "/proc/none"], "cannot be written"),
         (["run", "x.csv", "--out", "o"], "x.csv"),
         (["phantom", "p.tif", "--size-mm", "0"], "--size-mm"),
+        (["phantom", "p.tif", "--til-density", "-5"], "cannot be drawn"),
         (["evaluate", "--config", "x", "--data", "."], "--model or --folds"),
     ],
 )

@@ -111,16 +111,19 @@ def phantom(args: argparse.Namespace) -> int:
     if len(sizes) != 2 or not all(0.2 <= s <= 50 for s in sizes):
         raise UsageError("--size-mm takes a width and a height of 0.2 to 50 mm", found=args.size_mm)
     given = {"tumour_frac": args.tumour_frac, "fat_frac": args.fat_frac, "necrosis_frac": args.necrosis_frac}
-    cfg = PhantomConfig(
-        size_mm=(sizes[0], sizes[1]),
-        seed=args.seed,
-        mpp=args.mpp,
-        til_density_per_mm2=args.til_density,
-        shape=args.shape,
-        pen=args.pen,
-        blur=args.blur,
-        **{k: v for k, v in given.items() if v is not None},
-    )
+    try:
+        cfg = PhantomConfig(
+            size_mm=(sizes[0], sizes[1]),
+            seed=args.seed,
+            mpp=args.mpp,
+            til_density_per_mm2=args.til_density,
+            shape=args.shape,
+            pen=args.pen,
+            blur=args.blur,
+            **{k: v for k, v in given.items() if v is not None},
+        )
+    except ValueError as err:
+        raise UsageError(f"this phantom cannot be drawn: {err}") from err
     truth = write_phantom(args.out, cfg)
     print(f"{args.out}: {truth['til_density_per_mm2']:.0f} TILs/mm2, {truth['stroma_mm2']:.2f} mm2 of stroma")
     return 0
