@@ -10,9 +10,9 @@ import pytest
 REPO = Path(__file__).parents[1]
 PACKAGE = REPO / "tilscore"
 FLOORS = [
-    {"errors", "labels", "space", "files", "config"},
+    {"errors", "labels", "space", "files", "config", "masks"},
     {"pyramid", "raster", "cells", "slide", "modelcard"},
-    {"masks", "focus", "tissue", "phantom", "roi", "geojson", "inputs", "info", "blockreader"},
+    {"focus", "tissue", "phantom", "roi", "geojson", "inputs", "info", "blockreader"},
     {"datasets", "augment", "nets", "targets", "metrics", "peaks"},
     {"modelstore", "backends", "infer", "evaluate", "train"},
     {"bed", "score", "outputs"},

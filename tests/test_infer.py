@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tilscore.backends import BlockResult, OpenVinoBackend, TorchBackend, make_backend, pick_device
 from tilscore.errors import SlideError, UsageError
-from tilscore.infer import InferConfig, InferResult, infer_slide, plan_blocks
+from tilscore.infer import InferConfig, InferResult, infer_slide, plan_blocks, white_table
 from tilscore.labels import Area, Cell, Region
 from tilscore.modelcard import MPP
 from tilscore.nets import TilNet
@@ -98,6 +98,16 @@ def test_worker_processes_read_the_same(field) -> None:
     assert alone.n_blocks == helped.n_blocks > 20
     for name in ("x_um", "y_um", "label", "prob", "region"):
         np.testing.assert_array_equal(getattr(alone.cells, name), getattr(helped.cells, name))
+
+
+@given(red=st.integers(160, 239), green=st.integers(160, 239), blue=st.integers(160, 239))
+def test_white_balance_makes_tinted_glass_white_and_keeps_absorption(red: int, green: int, blue: int) -> None:
+    """Glass comes to 240, and what lets half of the light through still does."""
+    table = white_table((red, green, blue))
+    glass = np.array([[[red, green, blue]]], np.uint8)
+    np.testing.assert_allclose(cv2.LUT(glass, table), 240, atol=1)
+    np.testing.assert_allclose(cv2.LUT(glass // 2, table), 120, atol=2)
+    np.testing.assert_array_equal(white_table((240, 245, 255))[0, :, 1], np.arange(256))
 
 
 def test_glass_and_pen_hold_no_cells(field) -> None:

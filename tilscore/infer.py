@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -22,11 +23,16 @@ from tilscore.modelcard import MPP, REGION_STRIDE, SIZE_MULTIPLE
 from tilscore.raster import Raster
 from tilscore.slide import Slide, SlideSpec
 from tilscore.space import Grid, Window
+from tilscore.tissue import glass_colour
 
 if TYPE_CHECKING:
     from tilscore.backends import Backend, BlockResult
 
 REGION_MPP = MPP * REGION_STRIDE
+GLASS_MPP = 16.0
+"""Resolution at which the colour of the glass is measured, um/px."""
+WHITE_LEVEL = 240
+"""Grey level of glass in the training sets."""
 ON_TISSUE = (Area.TISSUE, Area.BLUR, Area.FOLD)
 """Where cells are kept: the score leaves blur and folds out, the cells file does not."""
 
@@ -43,6 +49,8 @@ class InferConfig:
     """Where the first block starts; results hardly depend on it (a test holds that)."""
     workers: int = 1
     """Processes that read; 0 reads in this process."""
+    white_balance: bool = True
+    """Brighten slides with tinted glass until it is white, as in training; fields, which may hold no glass, never."""
     max_unreadable_frac: float = 0.005
     """More unreadable pixels than this fail the slide: numbers from bad pixels are worse than none."""
 
@@ -54,6 +62,8 @@ class InferResult(NamedTuple):
     regions: Raster
     n_blocks: int
     unreadable_frac: float
+    glass_rgb: tuple[int, int, int] | None
+    """Colour that was taken for white; None = the pixels were used as they are."""
 
 
 class Block(NamedTuple):
@@ -115,10 +125,13 @@ def infer_slide(
     blocks = plan_blocks(grid, tissue, cfg)
     parts: list[Cells] = []
     unreadable_um2 = kept_um2 = 0.0
+    glass = _glass(slide) if cfg.white_balance and not slide.is_field else None
+    table = None if glass is None else white_table(glass)
     bar = _TissueBar(tissue, progress)
     pixels = read_windows(spec, slide, [b.read for b in blocks], cfg.workers, allow_upsampling=allow_upsampling)
     for batch in _batches(zip(blocks, pixels, strict=True), backend.batch):
-        results = backend.detect(np.stack([p.image for _, p in batch]), threshold)
+        images = [p.image if table is None else np.asarray(cv2.LUT(p.image, table), np.uint8) for _, p in batch]
+        results = backend.detect(np.stack(images), threshold)
         for (block, read), result in zip(batch, results, strict=True):
             parts.append(_own_cells(block, result))
             _paste_regions(regions, block, result.regions)
@@ -137,9 +150,21 @@ def infer_slide(
     cells = Cells.concat(parts)
     cells = cells[np.isin(tissue.sample(cells.x_um, cells.y_um), ON_TISSUE)]
     region_map = Raster(regions, region_grid)
-    return InferResult(
-        cells.with_region(region_map.sample(cells.x_um, cells.y_um)), region_map, len(blocks), unreadable
-    )
+    cells = cells.with_region(region_map.sample(cells.x_um, cells.y_um))
+    return InferResult(cells, region_map, len(blocks), unreadable, glass)
+
+
+def _glass(slide: Slide) -> tuple[int, int, int]:
+    """Colour of the slide's empty glass."""
+    red, green, blue = (round(float(v)) for v in glass_colour(slide.thumbnail(GLASS_MPP)))
+    return red, green, blue
+
+
+def white_table(glass_rgb: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Look-up table [1 256 3] that brings glass of this colour to `WHITE_LEVEL`; it never darkens."""
+    gain = np.clip(WHITE_LEVEL / np.array(glass_rgb, float), 1.0, 1.5)
+    table: NDArray[np.uint8] = np.clip(np.arange(256)[:, None] * gain + 0.5, 0, 255).astype(np.uint8)[None]
+    return table
 
 
 def _own_cells(block: Block, result: BlockResult) -> Cells:

@@ -136,6 +136,7 @@ class SlideJob:
             "detection_threshold": run.model.config.detection_threshold,
             "n_blocks": result.n_blocks,
             "unreadable_frac": round(result.unreadable_frac, 6),
+            "glass_rgb": result.glass_rgb,
         }
 
     def score(self) -> None:

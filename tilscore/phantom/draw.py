@@ -88,7 +88,7 @@ class _Bins:
 
 
 class Painter:
-    """Draws the blocks of one phantom, one at a time: its buffers are used again for the next block."""
+    """Draws the blocks of one phantom."""
 
     def __init__(self, phantom: Phantom) -> None:
         self.grid, self.fields = phantom.grid, phantom.fields
@@ -101,9 +101,6 @@ class Painter:
         self.layers = [_Bins(phantom.litter, block_um), _Bins(phantom.nuclei, block_um)]
         self.fat = cKDTree(phantom.adipocytes_um) if len(phantom.adipocytes_um) else None
         self.halo = 2 * int(np.ceil(_HALO_UM / self.mpp / 2))
-        size = BLOCK_PX + 2 * self.halo
-        self.cover, self.ground = (np.empty((len(n), size, size), np.float32) for n in (_COVER, _GROUND))
-        self.light = np.empty((size, size, 3), np.float32)
 
     def block(self, row: int, col: int) -> NDArray[np.uint8]:
         """[BLOCK_PX BLOCK_PX 3] uint8 RGB."""
@@ -111,11 +108,10 @@ class Painter:
         size = BLOCK_PX + 2 * self.halo
         y, x = ((np.arange(p, p + size) + 0.5) * self.mpp for p in (y_px, x_px))
         noise = Noise(self.textures, y_px, x_px, (size, size))
-        f = self.fields.at(y, x, _COVER, self.cover)
-        light = self.light
-        light[:] = self.stain.white
+        f = self.fields.at(y, x, _COVER)
+        light = np.tile(self.stain.white, (size, size, 1))
         if f["tissue"].max() > -4:
-            f |= self.fields.at(y, x, _GROUND, self.ground)
+            f |= self.fields.at(y, x, _GROUND)
             density = self._density(f, noise, y, x, row, col)
             light *= np.exp(cv2.transform(density, -self.stain.vectors.T))
         if f["pen"].max() > -4:

@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.feature import peak_local_max
 
 from tilscore.labels import Region
+from tilscore.masks import large
 from tilscore.phantom.config import PhantomConfig
 from tilscore.phantom.texture import Image, fbm, interpolate, lattice_noise
 
@@ -22,6 +24,10 @@ NAMES = ("tissue", "tumour", "fat", "necrosis", "lumen", "u", "v", "dense", "ton
 """The fields, in the order of the first axis of the stack. The first five are distances in um, positive inside."""
 _CLIP_UM = 30.0
 _SMALLEST_NEST_UM2 = 900.0
+_REACH_UM = 170.0
+"""No stroma is much farther from a nest than this: well inside the 250 um of a tumour bed."""
+_SATELLITE_UM = 62.0
+"""Radius of the nests that are added for it: large enough to count as tumour by themselves."""
 
 
 class Fields:
@@ -44,11 +50,10 @@ class Fields:
         y_um: NDArray[np.floating],
         x_um: NDArray[np.floating],
         names: Sequence[str] = NAMES,
-        out: Image | None = None,
     ) -> dict[str, Image]:
         """Values at the rows `y_um` and columns `x_um` (ascending): name -> [len(y) len(x)]."""
         chosen = self.stack if tuple(names) == NAMES else self.stack[[NAMES.index(n) for n in names]]
-        return dict(zip(names, interpolate(chosen, y_um / STEP_UM + PAD, x_um / STEP_UM + PAD, out), strict=True))
+        return dict(zip(names, interpolate(chosen, y_um / STEP_UM + PAD, x_um / STEP_UM + PAD), strict=True))
 
     def nearest(self, name: str, y_um: NDArray[np.floating], x_um: NDArray[np.floating]) -> Image:
         """Value of the nearest node for scattered points [n]."""
@@ -154,7 +159,29 @@ def _tumour(cfg: PhantomConfig, rng: np.random.Generator, allowed: NDArray[np.bo
     label, n = ndimage.label(d > 0)
     small = np.flatnonzero(np.bincount(label.ravel(), minlength=n + 1) * STEP_UM**2 < _SMALLEST_NEST_UM2)
     d = np.where(np.isin(label, small[small > 0]), np.float32(-6.0), d)
+    if cfg.tumour_frac > 0:
+        d = _spread(d, allowed, rng)
     return np.asarray(cv2.GaussianBlur(d, (0, 0), 1.2), np.float32)
+
+
+def _spread(d: Image, allowed: NDArray[np.bool_], rng: np.random.Generator) -> Image:
+    """`d` with small nests wherever tumour is far: the tumour reaches through all of the tissue, so that the stroma of
+    the slide is the stroma of its tumour bed, and one truth serves both."""
+    inside = ndimage.distance_transform_edt(np.pad(allowed, 1))[1:-1, 1:-1] * STEP_UM
+    wobble = lattice_noise(rng, (d.shape[0], d.shape[1]), STEP_UM, 40) * np.float32(10)
+    spacing = int(1.3 * _REACH_UM / STEP_UM)
+    for _ in range(8):
+        nests = large(d > 0, _SATELLITE_UM**2 * np.pi / STEP_UM**2 / 2)
+        away = ndimage.distance_transform_edt(~nests) * STEP_UM if nests.any() else np.full(d.shape, np.inf)
+        wanted = np.where(inside > 0.6 * _SATELLITE_UM, np.minimum(away, 1e4), 0)
+        far = peak_local_max(wanted, min_distance=spacing, threshold_abs=_REACH_UM, exclude_border=False)
+        if len(far) == 0:
+            break
+        centres = np.ones(d.shape, bool)
+        centres[far[:, 0], far[:, 1]] = False
+        disc = _SATELLITE_UM + wobble - ndimage.distance_transform_edt(centres) * STEP_UM
+        d = np.maximum(d, np.clip(np.where(allowed, disc, -6), -_CLIP_UM, _CLIP_UM)).astype(np.float32)
+    return d
 
 
 def _fibres(rng: np.random.Generator, tumour: Image, y: Image, x: Image) -> tuple[Image, Image]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 Image = NDArray[np.float32]
 """[h w] float32."""
@@ -19,7 +20,7 @@ _FIBRE_TEXEL_UM = (2.0, 0.5)
 """Size of a texel of the collagen texture along and across the fibre."""
 
 
-def spline_weights(position: NDArray[np.floating]) -> tuple[int, Image]:
+def spline_weights(position: NDArray[np.floating]) -> tuple[int, csr_array]:
     """Cubic B-spline weights of lattice nodes for points along one axis.
 
     Parameters
@@ -29,30 +30,31 @@ def spline_weights(position: NDArray[np.floating]) -> tuple[int, Image]:
     Returns
     -------
     first : index of the first node that is used.
-    weights : [n m] float32, rows sum to 1.
+    weights : [n m] sparse float32, four in each row, which sum to 1.
     """
     cell = np.floor(position).astype(np.int64)
     t = position - cell
-    first = int(cell[0]) - 1
-    out = np.zeros((len(position), int(cell[-1]) + 3 - first), np.float32)
+    first, shape = int(cell[0]) - 1, (len(position), int(cell[-1]) - int(cell[0]) + 4)
     terms = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
-    rows = np.arange(len(position))
-    for k, term in enumerate(terms):
-        out[rows, cell - 1 - first + k] = term / 6
-    return first, out
+    values = (np.stack(terms, axis=1) / 6).astype(np.float32)
+    nodes = (cell - 1 - first)[:, None] + np.arange(4)
+    return first, csr_array((values.ravel(), nodes.ravel(), 4 * np.arange(len(position) + 1)), shape=shape)
 
 
-def interpolate(lattice: Image, y: NDArray[np.floating], x: NDArray[np.floating], out: Image | None = None) -> Image:
-    """Smooth values of `lattice` ([... hl wl]) at the rows `y` and columns `x` (in steps): [... len(y) len(x)].
+def interpolate(lattice: Image, y: NDArray[np.floating], x: NDArray[np.floating]) -> Image:
+    """Smooth values of `lattice` [n hl wl] at the rows `y` and columns `x` (in steps): [n len(y) len(x)].
 
-    `out` is filled where it is given: fresh memory of this size costs more than the sums.
+    Sparse weights keep to one thread; a dense product would start all threads for sums of this size.
     """
     y_first, y_weights = spline_weights(y)
     x_first, x_weights = spline_weights(x)
-    rows = np.clip(np.arange(y_first, y_first + y_weights.shape[1]), 0, lattice.shape[-2] - 1)
-    cols = np.clip(np.arange(x_first, x_first + x_weights.shape[1]), 0, lattice.shape[-1] - 1)
-    local = lattice[..., rows[:, None], cols[None, :]]
-    return np.asarray(np.matmul(y_weights @ local, x_weights.T, out=out), np.float32)
+    rows = np.clip(np.arange(y_first, y_first + y_weights.shape[1]), 0, lattice.shape[1] - 1)
+    cols = np.clip(np.arange(x_first, x_first + x_weights.shape[1]), 0, lattice.shape[2] - 1)
+    local = lattice[:, rows[:, None], cols[None, :]].transpose(2, 1, 0)
+    wl, hl, n = local.shape
+    along_x = (x_weights @ np.ascontiguousarray(local).reshape(wl, hl * n)).reshape(len(x), hl, n)
+    both = y_weights @ np.ascontiguousarray(along_x.transpose(1, 2, 0)).reshape(hl, n * len(x))
+    return np.asarray(both.reshape(len(y), n, len(x)).transpose(1, 0, 2), np.float32)
 
 
 def lattice_noise(rng: np.random.Generator, shape: tuple[int, int], step_um: float, cell_um: float) -> Image:
@@ -61,7 +63,7 @@ def lattice_noise(rng: np.random.Generator, shape: tuple[int, int], step_um: flo
     coarse = rng.standard_normal((int(shape[0] * ratio) + 5, int(shape[1] * ratio) + 5), np.float32)
     shift = rng.random(2)
     y, x = (np.arange(n) * ratio + 1 + s for n, s in zip(shape, shift, strict=True))
-    return np.asarray(interpolate(coarse, y, x) / np.float32(_SPLINE_STD), np.float32)
+    return np.asarray(interpolate(coarse[None], y, x)[0] / np.float32(_SPLINE_STD), np.float32)
 
 
 def fbm(rng: np.random.Generator, shape: tuple[int, int], step_um: float, cell_um: float, octaves: int = 3) -> Image:
