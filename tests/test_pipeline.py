@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import subprocess
@@ -113,10 +114,13 @@ def test_a_drawn_area_is_the_bed(phantom: Path, tmp_path: Path) -> None:
     ring = [[600, 600], [1800, 600], [1800, 1600], [600, 1600], [600, 600]]
     roi = tmp_path / "roi.geojson"
     roi.write_text(json.dumps({"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}}))
-    assert run(phantom, "--roi", roi, out=tmp_path) == 0
+    assert run(phantom, "--roi", roi, "--geojson", out=tmp_path) == 0
     account = json.loads((tmp_path / "ph" / "score.json").read_text())["area_account_mm2"]
     bed = sum(account[k] for k in ("tumour", "stroma", "fat", "necrosis", "other"))
     assert bed == pytest.approx(0.6 * 0.5, rel=0.05)
+    with gzip.open(tmp_path / "ph" / "cells.geojson.gz", "rt", encoding="utf-8") as f:
+        features = json.load(f)["features"]
+    assert len(features) == len(read_cells(tmp_path / "ph" / "cells.parquet"))
 
 
 def test_a_blank_field_is_not_evaluable(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def _network(verb: argparse.ArgumentParser) -> None:
         "--precision", choices=("mixed", "full"), default="mixed", help="mixed: bfloat16 where it can; full: float32"
     )
     verb.add_argument("--workers", type=int, help="processes that read the slide (default: 1 on a CPU, 8 on a GPU)")
+    verb.add_argument("--geojson", action="store_true", help="write the cells for QuPath too: cells.geojson.gz")
     verb.add_argument("--block-um", type=float, help="side of the blocks the slide is cut into")
 
 

@@ -70,6 +70,7 @@ def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool =
             args.backend,
             args.precision,
         )
+        job.geojson = args.geojson
         print(f"tilscore: model {job.model.ident}, {job.backend.name}. {NOTE}")
     n_failed = process(specs, job, stages, resume=resume)
     if "score" in stages:

@@ -28,6 +28,7 @@ from tilscore.cells import Cells, read_cells, write_cells
 from tilscore.config import as_values
 from tilscore.errors import OutputError, TilscoreError, printable
 from tilscore.files import write_json
+from tilscore.geojson import write_cells_geojson
 from tilscore.infer import InferConfig, infer_slide
 from tilscore.info import describe
 from tilscore.labels import Area, Region
@@ -51,6 +52,8 @@ ARTEFACTS = {
     "score": ("score.json",),
     "overlay": ("overlay.png", "report.html"),
 }
+EXTRAS = {"infer": ("cells.geojson.gz",)}
+"""Written on request."""
 STAGES = tuple(ARTEFACTS)
 Say = Callable[[str], object]
 _VERSIONS = ("tilscore", "numpy", "opencv-python-headless", "openslide-bin", "openvino", "tifffile", "torch")
@@ -78,6 +81,8 @@ class Run:
     precision: str = "mixed"
     allow_upsampling: bool = False
     progress: bool = False
+    geojson: bool = False
+    """Write `cells.geojson.gz` for QuPath as well."""
 
     @cached_property
     def model(self) -> Model:
@@ -125,6 +130,9 @@ class SlideJob:
         )
         write_raster(self.folder / "regions.tif", result.regions, Region)
         write_cells(self.folder / "cells.parquet", result.cells)
+        if run.geojson:
+            path = self.folder / "cells.geojson.gz"
+            write_cells_geojson(path, result.cells, self.slide.level0, self.slide.bounds_um)
         self.notes["model"] = {
             "name": run.model.config.name,
             "ident": run.model.ident,
@@ -215,7 +223,7 @@ class SlideJob:
 def remove_artefacts(folder: Path, stage: str) -> None:
     """Remove what `stage` and the stages after it wrote before: no old number stands beside a new one."""
     for later in STAGES[STAGES.index(stage) :]:
-        for name in ARTEFACTS[later]:
+        for name in (*ARTEFACTS[later], *EXTRAS.get(later, ())):
             (folder / name).unlink(missing_ok=True)
 
 
