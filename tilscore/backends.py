@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from tilscore.errors import ModelError, UsageError
 from tilscore.labels import Cell
-from tilscore.modelcard import CELL_STRIDE
+from tilscore.modelcard import CELL_STRIDE, SIZE_MULTIPLE
 from tilscore.nets import CellMaps, TilNet
 from tilscore.peaks import RADIUS_PX, Peaks, find_peaks, refine
 
@@ -153,8 +153,10 @@ class OpenVinoBackend:
             import openvino as ov
 
             logging.getLogger("openvino").setLevel(logging.ERROR)
-            example = torch.zeros(shape, dtype=torch.uint8)
-            model = ov.convert_model(self._net, example_input=example, input=[list(shape)])
+            # Traced on a small example, then given its true shape: tracing at full size would take GBs.
+            example = torch.zeros((1, SIZE_MULTIPLE, SIZE_MULTIPLE, 3), dtype=torch.uint8)
+            model = ov.convert_model(self._net, example_input=example)
+            model.reshape(list(shape))
             options = {
                 "INFERENCE_PRECISION_HINT": self._precision,
                 "INFERENCE_NUM_THREADS": cpu_count(),
