@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from tilscore.errors import SlideError
 from tilscore.slide import Slide, SlideSpec, open_slide
-from tilscore.space import Window
+from tilscore.space import BoxUm, Window
 
 
 class Pixels(NamedTuple):
-    """One window's pixels [h w 3], and the area that turned out to be unreadable and had not been met before."""
+    """One window's pixels [h w 3], and the area in it that cannot be read and is white."""
 
     image: NDArray[np.uint8]
     unreadable_um2: float
@@ -85,10 +85,16 @@ def _read_in_worker(spec: SlideSpec, allow_upsampling: bool, window: Window) -> 
 
 def _read(slide: Slide, window: Window) -> Pixels:
     inside = window.clip()
-    before = slide.n_unreadable_px
     image = slide.read(inside)
+    unreadable = sum(_shared_um2(inside.box, bad) for bad in slide.unreadable)
     top, left = inside.y - window.y, inside.x - window.x
     bottom, right = window.h - inside.h - top, window.w - inside.w - left
     if top or left or bottom or right:
         image = np.asarray(cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_REFLECT_101), np.uint8)
-    return Pixels(image, (slide.n_unreadable_px - before) * slide.mpp**2)
+    return Pixels(image, unreadable)
+
+
+def _shared_um2(a: BoxUm, b: BoxUm) -> float:
+    """Area that two boxes share."""
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    return max(width, 0.0) * max(min(a.y1, b.y1) - max(a.y0, b.y0), 0.0)

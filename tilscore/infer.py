@@ -124,7 +124,7 @@ def infer_slide(
     regions = np.zeros(region_grid.shape, np.uint8)
     blocks = plan_blocks(grid, tissue, cfg)
     parts: list[Cells] = []
-    unreadable_um2 = kept_um2 = 0.0
+    unreadable_um2 = read_um2 = 0.0
     glass = _glass(slide) if cfg.white_balance and not slide.is_field else None
     table = None if glass is None else white_table(glass)
     bar = _TissueBar(tissue, progress)
@@ -136,10 +136,10 @@ def infer_slide(
             parts.append(_own_cells(block, result))
             _paste_regions(regions, block, result.regions)
             unreadable_um2 += read.unreadable_um2
-            kept_um2 += block.keep.box.area_mm2 * 1e6
+            read_um2 += block.read.clip().box.area_mm2 * 1e6
             bar.done(block)
     bar.close()
-    unreadable = unreadable_um2 / max(kept_um2, 1.0)
+    unreadable = unreadable_um2 / max(read_um2, 1.0)
     if unreadable > cfg.max_unreadable_frac:
         raise SlideError(
             "too much of the tissue cannot be read",
