@@ -4,3 +4,5 @@ Research use only; not a medical device. Importing the package imports neither t
 """
 
 __version__ = "0.1.0"
+NOTE = "Research use only. Not a medical device."
+"""Stands wherever a user sees a result."""

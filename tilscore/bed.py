@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.labels import Area, Region
+from tilscore.masks import dilate
 from tilscore.raster import Raster
 from tilscore.space import BoxUm
 
@@ -59,11 +60,8 @@ def find_bed(regions: Raster, tissue: Raster, cfg: BedConfig, *, given: Mask | N
 
 def find_nests(tumour: Mask, mpp: float, cfg: BedConfig) -> Mask:
     """`tumour` [h w] without the groups that are too small to be trusted."""
-    reach = int(cfg.join_um / 2 / mpp)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    disc = (x * x + y * y <= reach * reach).astype(np.uint8)
-    joined = cv2.dilate(tumour.astype(np.uint8), disc)
-    n, groups = cv2.connectedComponents(joined, connectivity=8)
+    joined = dilate(tumour, cfg.join_um / 2 / mpp)
+    n, groups = cv2.connectedComponents(joined.astype(np.uint8), connectivity=8)
     size_px = np.bincount(groups[tumour], minlength=n)
     large: Mask = (size_px * mpp**2 >= cfg.min_nest_um2)[groups]
     return tumour & large

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import tilscore
+from tilscore import NOTE
 from tilscore.errors import ConfigError, ModelError, TilscoreError, UsageError
-
-NOTE = "Research use only. Not a medical device."
-DEFAULT_MODEL = "tilscore-lite"
+from tilscore.modelstore import DEFAULT_MODEL
 
 
 def main(argv: Sequence[str] | None = None) -> int:

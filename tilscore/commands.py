@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from tilscore.cli import NOTE
+from tilscore import NOTE
 from tilscore.config import load_config
 from tilscore.errors import DataError, TilscoreError, UsageError
 from tilscore.files import write_json

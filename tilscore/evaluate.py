@@ -14,7 +14,7 @@ from tilscore.augment import Crop, plain_crop
 from tilscore.datasets.sample import Sample
 from tilscore.labels import UNKNOWN, Region
 from tilscore.metrics import CellScores, Matches, match, score_cells
-from tilscore.modelcard import CELL_STRIDE, MPP, REGION_STRIDE
+from tilscore.modelcard import CELL_STRIDE, DETECTION_THRESHOLD, MPP, REGION_STRIDE
 from tilscore.nets import TilNet
 from tilscore.peaks import Peaks, find_peaks
 
@@ -50,7 +50,7 @@ def predict_crop(net: TilNet, crop: Crop, threshold: float) -> tuple[Peaks, NDAr
     return peaks, maps[3].argmax(axis=0).astype(np.uint8)
 
 
-def evaluate_net(net: TilNet, samples: list[Sample], *, threshold: float = 0.4) -> dict[str, SetScores]:
+def evaluate_net(net: TilNet, samples: list[Sample], *, threshold: float = DETECTION_THRESHOLD) -> dict[str, SetScores]:
     """Scores per set, pooled over its images; the network is left in the mode it was in."""
     return summarise(predict_all(net, samples, threshold))
 

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 REGION_MPP = MPP * REGION_STRIDE
 GLASS_MPP = 16.0
 """Resolution at which the colour of the glass is measured, um/px."""
-WHITE_LEVEL = 240
-"""Grey level of glass in the training sets."""
+GLASS_LEVEL = 240
+"""Grey level of white ground in the training sets: medians of R, G, B are 243, 236, 243 in CoNSeP and 243, 239, 244 in
+CRCHistoPhenotypes."""
 ON_TISSUE = (Area.TISSUE, Area.BLUR, Area.FOLD)
 """Where cells are kept: the score leaves blur and folds out, the cells file does not."""
 
@@ -161,8 +162,8 @@ def _glass(slide: Slide) -> tuple[int, int, int]:
 
 
 def white_table(glass_rgb: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Look-up table [1 256 3] that brings glass of this colour to `WHITE_LEVEL`; it never darkens."""
-    gain = np.clip(WHITE_LEVEL / np.array(glass_rgb, float), 1.0, 1.5)
+    """Look-up table [1 256 3] that brings glass of this colour to `GLASS_LEVEL`; it never darkens."""
+    gain = np.clip(GLASS_LEVEL / np.array(glass_rgb, float), 1.0, 1.5)
     table: NDArray[np.uint8] = np.clip(np.arange(256)[:, None] * gain + 0.5, 0, 255).astype(np.uint8)[None]
     return table
 

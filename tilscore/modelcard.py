@@ -15,6 +15,8 @@ REGION_STRIDE = 8
 """Input pixels per pixel of the region map."""
 SIZE_MULTIPLE = 32
 """Height and width of the input must be multiples of this."""
+DETECTION_THRESHOLD = 0.3
+"""The best compromise between CoNSeP and CRCHistoPhenotypes in cross-validation."""
 CELL_CLASSES = tuple(c.name.lower() for c in Cell)
 REGION_CLASSES = tuple(r.name.lower() for r in Region)
 
@@ -41,6 +43,6 @@ class ModelConfig:
     """Resolution of the input, um/px."""
     cell_classes: tuple[str, ...] = CELL_CLASSES
     region_classes: tuple[str, ...] = REGION_CLASSES
-    detection_threshold: float = 0.4
-    """Lowest probability of a nucleus, chosen by cross-validation."""
+    detection_threshold: float = DETECTION_THRESHOLD
+    """Lowest probability of a nucleus."""
     weights_sha256: str = ""
