@@ -19,7 +19,6 @@ FLOORS = [
     {"draw", "views", "fieldpanels", "account", "panels", "page", "overlay"},
     {"report"},
     {"pipeline", "doctor"},
-    {"commands"},
     {"cli"},
 ]
 FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor}

@@ -1,0 +1,46 @@
+"""The command line. Each file adds its verbs and holds what they do; heavy libraries are imported when a verb runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import tilscore
+from tilscore import NOTE
+from tilscore.cli import doctor, models, slides, training
+from tilscore.errors import ConfigError, ModelError, TilscoreError, UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Returns
+    -------
+    0 : every slide has a score or a reasoned `not_evaluable`. 1 : a slide failed. 2 : wrong usage.
+    """
+    args = parser().parse_args(argv)
+    try:
+        code: int = args.do(args)
+        return code
+    except TilscoreError as err:
+        print(f"tilscore: error: {err}", file=sys.stderr)
+        return 2 if isinstance(err, UsageError | ConfigError | ModelError) else 1
+    except KeyboardInterrupt:
+        print("tilscore: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+
+
+def parser() -> argparse.ArgumentParser:
+    """All verbs with their options."""
+    top = argparse.ArgumentParser(
+        prog="tilscore", description=f"Stromal TIL scores from H&E breast whole-slide images. {NOTE}"
+    )
+    top.add_argument("--version", action="version", version=f"tilscore {tilscore.__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for group in (slides, training, models, doctor):
+        group.add(verbs)
+    return top

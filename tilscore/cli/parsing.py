@@ -1,0 +1,9 @@
+"""What the files of the command line share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TypeAlias
+
+Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""Where a verb is added: `verbs.add_parser(name, help=...)`, then `set_defaults(do=function)` on what it returns."""

@@ -1,0 +1,197 @@
+"""Verbs on slides: `run` and its stages, `info`, `phantom`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tilscore import NOTE
+from tilscore.cli.parsing import Verbs
+from tilscore.config import load_config
+from tilscore.errors import TilscoreError, UsageError
+from tilscore.modelstore import DEFAULT_MODEL
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verbs to the parser."""
+    _add_run(verbs)
+    for name, text in (
+        ("tissue", "find the tissue of slides"),
+        ("infer", "find cells and regions (after tissue)"),
+        ("score", "score what was found (after infer)"),
+        ("overlay", "draw the QC overlay and the report (after score)"),
+    ):
+        verb = verbs.add_parser(name, help=text, description=f"{text}. {NOTE}")
+        _slide_options(verb)
+        if name == "infer":
+            _network_options(verb)
+        verb.set_defaults(do=stage)
+    _add_info(verbs)
+    _add_phantom(verbs)
+
+
+def _slide_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "slides", nargs="+", metavar="SLIDE", help="slides, a folder of slides, or a CSV with a column path"
+    )
+    verb.add_argument("--out", type=Path, required=True, help="results folder; one folder a slide in it")
+    verb.add_argument("--mpp", type=float, help="microns per pixel of level 0, where the file does not state it")
+    verb.add_argument("--roi", type=Path, help="GeoJSON with the area to score; it is the tumour bed as a whole")
+    verb.add_argument(
+        "--allow-upsampling", action="store_true", help="score slides coarser than 0.8 um/px all the same"
+    )
+    verb.add_argument("--config", type=Path, help="YAML with settings of the stages")
+    verb.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _network_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or folder (default: %(default)s)")
+    verb.add_argument("--device", default="auto", help="auto (cuda, then mps, then cpu), cuda, cuda:1, mps or cpu")
+    verb.add_argument("--backend", choices=("auto", "torch", "openvino"), default="auto", help="what runs the network")
+    verb.add_argument(
+        "--precision", choices=("mixed", "full"), default="mixed", help="mixed: bfloat16 where it can; full: float32"
+    )
+    verb.add_argument("--workers", type=int, help="processes that read the slide (default: 1 on a CPU, 8 on a GPU)")
+    verb.add_argument("--geojson", action="store_true", help="write the cells for QuPath too: cells.geojson.gz")
+    verb.add_argument("--block-um", type=float, help="side of the blocks the slide is cut into")
+
+
+def _add_run(verbs: Verbs) -> None:
+    verb = verbs.add_parser(
+        "run",
+        help="slide in, score out: tissue, infer, score, overlay",
+        description=f"Score slides: density of TILs in the stroma of the tumour bed, with overlay and report. {NOTE}",
+    )
+    _slide_options(verb)
+    _network_options(verb)
+    verb.add_argument("--resume", action="store_true", help="leave slides alone that are done with the same settings")
+    verb.set_defaults(do=run)
+
+
+def _add_info(verbs: Verbs) -> None:
+    verb = verbs.add_parser("info", help="what a slide is: size, resolution and where it comes from, levels")
+    verb.add_argument("slides", nargs="+", metavar="SLIDE")
+    verb.add_argument("--mpp", type=float, help="microns per pixel of level 0, where the file does not state it")
+    verb.add_argument("--json", action="store_true", help="as JSON, one object a slide")
+    verb.set_defaults(do=info)
+
+
+def _add_phantom(verbs: Verbs) -> None:
+    verb = verbs.add_parser("phantom", help="draw a slide of known truth")
+    verb.add_argument("out", type=Path, metavar="OUT.tif")
+    verb.add_argument("--size-mm", type=float, nargs="+", default=[4.0, 3.0], metavar="MM", help="width and height")
+    verb.add_argument("--seed", type=int, default=1)
+    verb.add_argument("--mpp", type=float, default=0.5, help="resolution in um/px (default: %(default)s)")
+    verb.add_argument("--til-density", type=float, default=800.0, help="TILs per mm2 of stroma (default: %(default)s)")
+    verb.add_argument("--shape", choices=("section", "core"), default="section")
+    verb.add_argument("--tumour-frac", type=float, help="share of the tissue that is tumour")
+    verb.add_argument("--fat-frac", type=float, help="share of the tissue that is fat")
+    verb.add_argument("--necrosis-frac", type=float, help="share of the tissue that is necrotic")
+    verb.add_argument("--pen", action="store_true", help="with pen marks")
+    verb.add_argument("--blur", action="store_true", help="with an area out of focus")
+    verb.set_defaults(do=phantom)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Slides in, scores out."""
+    from tilscore.pipeline import STAGES
+
+    return _stages(args, STAGES, resume=args.resume)
+
+
+def stage(args: argparse.Namespace) -> int:
+    """One stage of `run`."""
+    return _stages(args, (args.verb,))
+
+
+def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool = False) -> int:
+    from tilscore.inputs import read_inputs
+    from tilscore.pipeline import Run, RunConfig, process
+
+    specs = read_inputs(args.slides, mpp=args.mpp)
+    if args.roi is not None:
+        specs = [s if s.roi else replace(s, roi=args.roi) for s in specs]
+    cfg = load_config(RunConfig, args.config) if args.config else RunConfig()
+    if "infer" in stages:
+        cfg = replace(cfg, infer=_infer_config(args, cfg.infer))
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / ".writable").touch()
+        (args.out / ".writable").unlink()
+    except OSError as err:
+        raise UsageError("results folder cannot be written", where=args.out, found=err.strerror) from err
+    job = Run(
+        out=args.out,
+        cfg=cfg,
+        allow_upsampling=args.allow_upsampling,
+        progress=not args.quiet and sys.stderr.isatty(),
+    )
+    if "infer" in stages:
+        job.model_name, job.device, job.backend_name, job.precision = (
+            args.model,
+            args.device,
+            args.backend,
+            args.precision,
+        )
+        job.geojson = args.geojson
+        print(f"tilscore: model {job.model.ident}, {job.backend.name}. {NOTE}")
+    n_failed = process(specs, job, stages, resume=resume)
+    if "score" in stages:
+        print(f"{len(specs) - n_failed} of {len(specs)} slides done: {args.out / 'scores.csv'}")
+    return 1 if n_failed else 0
+
+
+def _infer_config(args: argparse.Namespace, cfg: Any) -> Any:
+    if args.block_um is not None:
+        cfg = replace(cfg, block_um=args.block_um)
+    if args.workers is not None:
+        return replace(cfg, workers=args.workers)
+    return cfg
+
+
+def info(args: argparse.Namespace) -> int:
+    """What slides are."""
+    from tilscore.info import describe, format_info
+    from tilscore.inputs import read_inputs
+    from tilscore.slide import open_slide
+
+    n_failed = 0
+    for spec in read_inputs(args.slides, mpp=args.mpp):
+        try:
+            with open_slide(spec.path, mpp=spec.mpp, allow_upsampling=True) as slide:
+                facts = describe(slide)
+            print(json.dumps(facts) if args.json else format_info(facts))
+        except TilscoreError as err:
+            n_failed += 1
+            print(f"tilscore: error: {err}", file=sys.stderr)
+    return 1 if n_failed else 0
+
+
+def phantom(args: argparse.Namespace) -> int:
+    """Draw a slide of known truth."""
+    from tilscore.phantom import PhantomConfig, write_phantom
+
+    sizes = args.size_mm * 2 if len(args.size_mm) == 1 else args.size_mm
+    if len(sizes) != 2 or not all(0.2 <= s <= 50 for s in sizes):
+        raise UsageError("--size-mm takes a width and a height of 0.2 to 50 mm", found=args.size_mm)
+    given = {"tumour_frac": args.tumour_frac, "fat_frac": args.fat_frac, "necrosis_frac": args.necrosis_frac}
+    try:
+        cfg = PhantomConfig(
+            size_mm=(sizes[0], sizes[1]),
+            seed=args.seed,
+            mpp=args.mpp,
+            til_density_per_mm2=args.til_density,
+            shape=args.shape,
+            pen=args.pen,
+            blur=args.blur,
+            **{k: v for k, v in given.items() if v is not None},
+        )
+    except ValueError as err:
+        raise UsageError(f"this phantom cannot be drawn: {err}") from err
+    truth = write_phantom(args.out, cfg)
+    print(f"{args.out}: {truth['til_density_per_mm2']:.0f} TILs/mm2, {truth['stroma_mm2']:.2f} mm2 of stroma")
+    return 0
