@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_model import Canary
 
+from tilscore.cli import main
 from tilscore.errors import ConfigError, ModelError
-from tilscore.modelstore import ModelConfig, find_model, list_models, save_model
+from tilscore.files import sha256
+from tilscore.modelstore import (
+    ModelConfig,
+    add_model,
+    find_model,
+    list_models,
+    read_model,
+    save_model,
+    user_store,
+    verify_model,
+)
 from tilscore.nets import TilNet
 
 
@@ -50,14 +64,6 @@ def test_one_flipped_byte_is_noticed(folder: Path) -> None:
         find_model(str(folder))
 
 
-class Canary:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (self.path,)
-
-
 def test_a_pickle_is_refused_and_never_run(tmp_path: Path, folder: Path) -> None:
     canary = tmp_path / "ran"
     for path in (tmp_path / "model.pt", folder / "model.safetensors"):
@@ -65,8 +71,6 @@ def test_a_pickle_is_refused_and_never_run(tmp_path: Path, folder: Path) -> None
     with pytest.raises(ModelError, match="pickled weights"):
         find_model(str(tmp_path / "model.pt"))
     values = json.loads((folder / "config.json").read_text())
-    from tilscore.files import sha256
-
     values["weights_sha256"] = sha256(folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(values))
     with pytest.raises(ModelError):
@@ -104,3 +108,82 @@ def test_an_unknown_model_names_those_at_hand(folder: Path, monkeypatch: pytest.
     monkeypatch.setenv("TILSCORE_MODELS", str(folder.parent))
     with pytest.raises(ModelError, match="small"):
         find_model("smal")
+
+
+def test_a_saved_model_has_a_card_that_a_person_completes(net: TilNet, folder: Path) -> None:
+    card = (folder / "README.md").read_text()
+    assert "# small" in card
+    assert find_model(str(folder)).config.weights_sha256 in card
+    assert verify_model(folder) == ([], ["its card is not finished"])
+    (folder / "README.md").write_text("mine")
+    save_model(folder, net, ModelConfig(name="small"))
+    assert (folder / "README.md").read_text() == "mine"
+
+
+def test_where_models_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TILSCORE_MODELS", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    if sys.platform == "linux":
+        assert user_store() == tmp_path / "tilscore" / "models"
+    assert [m.config.name for m in list_models()] == ["tilscore-lite"]
+    monkeypatch.setenv("TILSCORE_MODELS", str(tmp_path / "own"))
+    assert user_store() == tmp_path / "own"
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TILSCORE_MODELS", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+def test_add(folder: Path, store: Path) -> None:
+    added = add_model(str(folder), name="mine")
+    assert added.folder == store / "mine"
+    assert find_model("mine").ident == f"mine@{read_model(folder).config.weights_sha256[:8]}"
+    assert find_model("mine").config.detection_threshold == 0.31
+    assert add_model(str(folder), name="mine").ident == added.ident  # once more changes nothing
+    assert sorted(p.name for p in store.iterdir()) == ["mine"]
+
+
+def test_add_never_replaces_nor_hides_another_model(folder: Path, store: Path, tmp_path: Path) -> None:
+    add_model(str(folder))
+    torch.manual_seed(1)
+    save_model(tmp_path / "other", TilNet(), ModelConfig(name="small"))
+    with pytest.raises(ModelError, match="another model has this name"):
+        add_model(str(tmp_path / "other"))
+    with pytest.raises(ModelError, match="comes with tilscore"):
+        add_model(str(folder), name="tilscore-lite")
+    for name in ("../small", ".hidden", "", "a/b"):
+        with pytest.raises(ModelError, match="cannot be a model's name"):
+            add_model(str(folder), name=name)
+
+
+def test_a_damaged_model_is_not_added_and_is_named_by_verify(
+    folder: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_model(str(folder), name="good")
+    shutil.copytree(folder, store / "bad")
+    (store / "bad" / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(ModelError, match="sha256"):
+        add_model(str(store / "bad"), name="worse")
+    (store / "good" / "old.pt").touch()
+    assert main(["models", "verify"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("FAIL bad") and "sha256" in line for line in lines)
+    assert any(line.startswith("ok   good") and "never read: old.pt" in line for line in lines)
+    assert main(["models", "verify", "good"]) == 0
+
+
+def test_the_verbs_with_and_without_a_word(folder: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add_model(str(folder))
+    assert main(["models"]) == 0
+    listed = capsys.readouterr().out
+    assert main(["models", "list"]) == 0
+    assert capsys.readouterr().out == listed
+    assert str(store / "small") in listed
+    assert main(["models", "small"]) == 0
+    shown = capsys.readouterr().out
+    assert main(["models", "show", "small"]) == 0
+    assert capsys.readouterr().out == shown
+    assert "inflammatory, epithelial, stromal, other" in shown
+    assert main(["models", "smal"]) == 2

@@ -42,6 +42,13 @@ class AScore:
     constants: Mapping[str, Any] = field(
         default_factory=lambda: {"area_per_til_um2": 38.5, "bed": {"radius_um": 250.0}}
     )
+    infiltrated_area_pct: float | None = 14.2
+    calibrated_stil_pct: float | None = None
+    contact_itil_density_per_mm2: float | None = 120.0
+    intervals: Mapping[str, Any] = field(default_factory=lambda: {"til_density_per_mm2": {"low": 401.0, "high": 655.0}})
+    cores: tuple[Mapping[str, Any], ...] = ()
+    account: tuple[Mapping[str, Any], ...] = ()
+    stain: Mapping[str, Any] = field(default_factory=dict)
 
 
 NO_SCORE = AScore("not_evaluable", ("no_tissue",), None, None, None, 0.0, 0.0, 0.0, None)
@@ -206,7 +213,7 @@ def test_fields_find_the_hot_the_cold_and_the_doubtful_place():
     regions.values[:, 375:] = Region.TUMOUR
     hot = cells_at(lattice(200, 200, 400, 400, 10))
     warm = cells_at(np.array([p for p in lattice(0, 0, 1500, 1000, 50) if p[0] < 1000 or p[1] < 500]))
-    doubt = cells_at(lattice(700, 100, 900, 300, 40), prob=0.52)
+    doubt = cells_at(lattice(700, 100, 900, 300, 40), prob=0.32)
     in_tumour = cells_at(lattice(1700, 600, 1900, 800, 20))
     cells = Cells.concat([hot, warm, doubt, in_tumour])
     fields = {f.name: f for f in choose_fields(cells, regions, tissue)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,8 @@ from tilscore.config import load_config
 from tilscore.datasets import UNTYPED, Sample, read_plain, with_derived_regions
 from tilscore.errors import DataError
 from tilscore.labels import UNKNOWN, Cell, Region
+from tilscore.nets import CellMaps
+from tilscore.targets import LossConfig, Targets, encode, loss
 from tilscore.train import Crops, TrainConfig, split
 
 REPO = Path(__file__).parents[1]
@@ -153,28 +156,42 @@ def test_the_stage(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     """Train both folds, the same seed giving the same weights; then pool them with `evaluate`."""
     config = str(REPO / "configs/train/tiny.yaml")
     for run, fold in (("a", "0"), ("b", "1"), ("again", "0")):
-        args = [
-            "train",
-            "--config",
-            config,
-            "--data",
-            str(data),
-            "--out",
-            str(tmp_path / run),
-            "--fold",
-            fold,
-            "--quiet",
-        ]
-        assert main(args) == 0
+        args = ["train", "--config", config, "--data", str(data), "--out", str(tmp_path / run), "--fold", fold]
+        assert main([*args, "--quiet"]) == 0
     files = {p.name for p in (tmp_path / "a").iterdir()}
-    assert {"config.yaml", "checkpoints", "log", "tensorboard", "model", "held_out.json"} <= files
+    assert {"config.yaml", "run.json", "checkpoints", "log", "tensorboard", "model", "held_out.json"} <= files
+    assert {"curves.png", "examples.png"} <= files
     one, two = (load_file(tmp_path / run / "model" / "model.safetensors") for run in ("a", "again"))
     assert all(np.array_equal(one[k], two[k]) for k in one)
     out = tmp_path / "cv.json"
     runs = [str(tmp_path / "a"), str(tmp_path / "b")]
-    assert main(["evaluate", "--config", config, "--data", str(data), "--folds", *runs, "--out", str(out)]) == 0
+    common = ["evaluate", "--config", config, "--data", str(data), "--folds"]
+    assert main([*common, *runs, "--out", str(out), "--bootstrap", "20"]) == 0
     assert "fields: 4 fields, 100 nuclei" in capsys.readouterr().out
-    assert json.loads(out.read_text())["fields/n_true"] == 100
+    assert json.loads(out.read_text())["pools"][0]["n_nuclei"] == 100
+    assert main([*common, *runs[:1], *runs[:1]]) == 1, "one fold twice is no cross-validation"
+
+
+def test_describe_tells_what_is_read(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(REPO / "configs/train/tiny.yaml")
+    assert main(["train", "--config", config, "--data", str(data), "--describe"]) == 0
+    assert "100: " in capsys.readouterr().out
+
+
+def test_crops_of_sets_that_tell_nothing_do_not_weigh() -> None:
+    """A crop without known ground and nuclei changes neither the detection nor the type loss of the others."""
+    full = dots(3)
+    blank = replace(
+        full, x_px=full.x_px[:0], y_px=full.y_px[:0], label=full.label[:0], known=np.zeros((320, 320), bool)
+    )
+    both = [encode(plain_crop(s), LossConfig()) for s in (full, blank)]
+    maps = [torch.randn(2, n, 160, 160, generator=torch.Generator().manual_seed(n)) for n in (1, 4, 2)]
+    out = CellMaps(*maps, torch.zeros(2, 5, 40, 40))
+    terms = loss(out, Targets(*(torch.from_numpy(np.stack(t)) for t in zip(*both, strict=True))), LossConfig())
+    alone = CellMaps(*(m[:1] for m in out))
+    want = loss(alone, Targets(*(torch.from_numpy(t)[None] for t in both[0])), LossConfig())
+    for name in ("detection", "types", "offset"):
+        assert terms[name].item() == pytest.approx(want[name].item(), rel=1e-5)
 
 
 def test_resume_goes_on_where_it_stopped(data: Path, tmp_path: Path) -> None:

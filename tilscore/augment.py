@@ -33,6 +33,10 @@ class AugmentConfig:
     blur_chance: float = 0.25
     blur_sigma_px: float = 1.2
     """Largest Gaussian blur at 0.5 um/px."""
+    coarse_chance: float = 0.15
+    """Seen through a coarser scan: slides down to 1.4 um/px are scored when the user insists."""
+    coarse_mpp_high: float = 1.4
+    """Coarsest scan, um/px."""
     sharpen_chance: float = 0.15
     """Of those not blurred: some scanners sharpen."""
     jpeg_chance: float = 0.25
@@ -137,9 +141,18 @@ def _recolour(image: NDArray[np.uint8], cfg: AugmentConfig, rng: np.random.Gener
     return out
 
 
+def _coarsen(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """`image` as if it had been scanned `factor` times coarser and read at the network's resolution."""
+    side = max(1, round(image.shape[0] / factor))
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
 def _degrade(image: NDArray[np.uint8], cfg: AugmentConfig, rng: np.random.Generator) -> NDArray[np.uint8]:
     out: np.ndarray = image
-    if rng.random() < cfg.blur_chance:
+    if rng.random() < cfg.coarse_chance:
+        out = _coarsen(out, rng.uniform(MPP, cfg.coarse_mpp_high) / MPP)
+    elif rng.random() < cfg.blur_chance:
         out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, cfg.blur_sigma_px))
     elif rng.random() < cfg.sharpen_chance:
         out = cv2.addWeighted(out, 1.6, cv2.GaussianBlur(out, (0, 0), 1.0), -0.6, 0)

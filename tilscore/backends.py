@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from tilscore.errors import ModelError, UsageError
 from tilscore.labels import Cell
-from tilscore.modelcard import CELL_STRIDE, SIZE_MULTIPLE
+from tilscore.modelcard import CELL_STRIDE, SIZE_MULTIPLE, Calibration
 from tilscore.nets import CellMaps, TilNet
-from tilscore.peaks import RADIUS_PX, Peaks, find_peaks, refine
+from tilscore.peaks import IDENTITY, RADIUS_PX, Peaks, find_peaks, lowest_logit, operate, refine
 
 Precision = Literal["mixed", "full"]
 
@@ -58,7 +58,14 @@ def pick_device(wanted: str) -> str:
     return wanted
 
 
-def make_backend(net: TilNet, device: str, *, backend: str = "auto", precision: Precision = "mixed") -> Backend:
+def make_backend(
+    net: TilNet,
+    device: str,
+    *,
+    backend: str = "auto",
+    precision: Precision = "mixed",
+    calibration: Calibration = IDENTITY,
+) -> Backend:
     """The backend for a device: OpenVINO on a CPU (measured the fastest there), torch elsewhere.
 
     Parameters
@@ -66,12 +73,13 @@ def make_backend(net: TilNet, device: str, *, backend: str = "auto", precision: 
     device : as `pick_device` returns it.
     backend : `auto`, `torch` or `openvino`.
     precision : `mixed` computes in bfloat16 where the device can, `full` in float32.
+    calibration : the model's.
     """
     if backend == "auto":
         backend = "openvino" if device == "cpu" and _has_openvino() else "torch"
     if backend == "openvino":
-        return OpenVinoBackend(net, precision)
-    return TorchBackend(net, device, precision)
+        return OpenVinoBackend(net, precision, calibration)
+    return TorchBackend(net, device, precision, calibration)
 
 
 def cpu_count() -> int:
@@ -88,7 +96,10 @@ def _has_openvino() -> bool:
 class TorchBackend:
     """The network in torch; on a GPU the peaks are found there and only points come back."""
 
-    def __init__(self, net: TilNet, device: str, precision: Precision = "mixed") -> None:
+    def __init__(
+        self, net: TilNet, device: str, precision: Precision = "mixed", calibration: Calibration = IDENTITY
+    ) -> None:
+        self.calibration = calibration
         self.name = f"torch-{device}"
         self.device = torch.device(device)
         self.batch = 1 if self.device.type == "cpu" else 8
@@ -107,8 +118,8 @@ class TorchBackend:
             half = len(images) // 2
             return self.detect(images[:half], threshold) + self.detect(images[half:], threshold)
         if self.device.type == "cpu":
-            return _results([m.numpy() for m in maps], threshold)
-        return _results_on_device(maps, threshold)
+            return _results([m.numpy() for m in maps], threshold, self.calibration)
+        return _results_on_device(maps, threshold, self.calibration)
 
     def _forward(self, images: NDArray[np.uint8]) -> CellMaps:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
@@ -131,7 +142,8 @@ class _FromPixels(nn.Module):
 class OpenVinoBackend:
     """The network compiled for this CPU, once per block size."""
 
-    def __init__(self, net: TilNet, precision: Precision = "mixed") -> None:
+    def __init__(self, net: TilNet, precision: Precision = "mixed", calibration: Calibration = IDENTITY) -> None:
+        self.calibration = calibration
         self.name = "openvino-cpu"
         self.batch = 1
         self._net = _FromPixels(net.eval().cpu())
@@ -145,7 +157,7 @@ class OpenVinoBackend:
             request = self._request(image[None].shape)
             request.infer([image[None]], share_inputs=True)
             maps = [request.get_output_tensor(i).data for i in range(4)]
-            out += _results(maps, threshold)
+            out += _results(maps, threshold, self.calibration)
         return out
 
     def _request(self, shape: tuple[int, ...]) -> Any:
@@ -166,19 +178,21 @@ class OpenVinoBackend:
         return self._requests[shape]
 
 
-def _results(maps: list[NDArray[np.float32]], threshold: float) -> list[BlockResult]:
-    detection, types, offset, regions = (np.asarray(m, np.float32) for m in maps)
-    return [
-        BlockResult(find_peaks(d[0], t, o, threshold=threshold, stride=CELL_STRIDE), r.argmax(axis=0).astype(np.uint8))
-        for d, t, o, r in zip(detection, types, offset, regions, strict=True)
-    ]
+def _results(
+    maps: list[NDArray[np.float32]], threshold: float, calibration: Calibration = IDENTITY
+) -> list[BlockResult]:
+    out = []
+    for d, t, o, r in zip(*(np.asarray(m, np.float32) for m in maps), strict=True):
+        peaks = find_peaks(d[0], t, o, threshold=threshold, stride=CELL_STRIDE, calibration=calibration)
+        out.append(BlockResult(peaks, r.argmax(axis=0).astype(np.uint8)))
+    return out
 
 
-def _results_on_device(maps: CellMaps, threshold: float) -> list[BlockResult]:
+def _results_on_device(maps: CellMaps, threshold: float, calibration: Calibration = IDENTITY) -> list[BlockResult]:
     """The same as `_results`, with the peaks found by max-pooling where the maps are."""
     d = maps.detection_B1hw
     size = 2 * RADIUS_PX + 1
-    peak = (F.max_pool2d(d, size, stride=1, padding=RADIUS_PX) == d) & (d > float(np.log(threshold / (1 - threshold))))
+    peak = (F.max_pool2d(d, size, stride=1, padding=RADIUS_PX) == d) & (d > lowest_logit(threshold, calibration))
     b, _, row, col = peak.nonzero(as_tuple=True)
     values = torch.cat(
         [d[b, :, row, col], maps.offset_B2hw[b, :, row, col].clamp(-1, 1), maps.types_BChw[b, :, row, col]], 1
@@ -189,6 +203,6 @@ def _results_on_device(maps: CellMaps, threshold: float) -> list[BlockResult]:
     for i, region in enumerate(regions):
         own = points[0] == i
         v = points[3][own]
-        peaks = refine(points[1][own], points[2][own], v[:, 1], v[:, 2], v[:, 0], v[:, 3 : 3 + len(Cell)], CELL_STRIDE)
-        out.append(BlockResult(peaks, region))
+        found = refine(points[1][own], points[2][own], v[:, 1], v[:, 2], v[:, 0], v[:, 3 : 3 + len(Cell)], CELL_STRIDE)
+        out.append(BlockResult(operate(found, threshold, calibration), region))
     return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,13 @@ class Matches:
     pairs : [m 2] int, index in truth, index in detections.
     true_label : [n] int, -1 = untyped.
     found_label : [k] int.
+    exhaustive : False where not every nucleus is marked: an unmatched detection says nothing there.
     """
 
     pairs: NDArray[np.int64]
     true_label: NDArray[np.int64]
     found_label: NDArray[np.int64]
+    exhaustive: bool = True
 
 
 def match(
@@ -35,7 +37,8 @@ def match(
 ) -> NDArray[np.int64]:
     """Pairs [m 2] of truth and detection within `radius_um`: as many as possible, then the closest.
 
-    Each entry is used once (optimal assignment, Kuhn 1955), as in the evaluation of Graham et al. 2019.
+    Each entry is used once (optimal assignment, Kuhn 1955). Graham et al. 2019 assign first and then drop pairs that
+    are too far apart, which finds as many pairs or fewer.
     """
     none = np.zeros((0, 2), np.int64)
     if len(true_xy_um) == 0 or len(found_xy_um) == 0:
@@ -53,16 +56,59 @@ def match(
     return np.stack([rows[a[real]], cols[b[real]]], 1).astype(np.int64)
 
 
+def claim(
+    true_xy_um: NDArray[np.floating],
+    found_xy_um: NDArray[np.floating],
+    score: NDArray[np.floating],
+    radius_um: float,
+) -> NDArray[np.int64]:
+    """[k] index of the true nucleus that each detection gets, -1 = none: the highest score chooses first, the nearest.
+
+    Whoever claims a nucleus keeps it however many weaker detections follow, so that the counts at every threshold
+    come from one pass (as in free-response curves).
+    """
+    owner = np.full(len(found_xy_um), -1, np.int64)
+    if len(true_xy_um) == 0 or len(found_xy_um) == 0:
+        return owner
+    near = cKDTree(true_xy_um).query_ball_point(found_xy_um, radius_um)
+    free = np.ones(len(true_xy_um), bool)
+    for i in np.argsort(-score, kind="stable"):
+        open_to = [t for t in near[i] if free[t]]
+        if open_to:
+            gaps = np.hypot(*(true_xy_um[open_to] - found_xy_um[i]).T)
+            owner[i] = open_to[int(gaps.argmin())]
+            free[owner[i]] = False
+    return owner
+
+
+N = len(Cell)
+UNTYPED_ROW, SPURIOUS_ROW, MISSED_COLUMN = N, N + 1, N
+"""Places in a confusion table after the classes: nuclei without a class, detections of nothing, nuclei not found."""
+
+
+def confusion(image: Matches) -> NDArray[np.int64]:
+    """[true found] counts [6 5] of one image: four classes, untyped and spurious; four classes and missed."""
+    table = np.zeros((N + 2, N + 1), np.int64)
+    true = np.where(image.true_label < 0, UNTYPED_ROW, image.true_label)
+    np.add.at(table, (true[image.pairs[:, 0]], image.found_label[image.pairs[:, 1]]), 1)
+    table[:, MISSED_COLUMN] += np.bincount(np.delete(true, image.pairs[:, 0]), minlength=N + 2)
+    if image.exhaustive:
+        table[SPURIOUS_ROW] += np.bincount(np.delete(image.found_label, image.pairs[:, 1]), minlength=N + 1)
+    return table
+
+
 @dataclass(frozen=True)
 class CellScores:
-    """Pooled over images.
+    """Pooled over images; NaN where there is nothing to count.
 
     Parameters
     ----------
-    f_detection : F1 of finding nuclei, whatever their class.
+    f_detection : F1 of finding nuclei, whatever their class (F_d of Graham et al. 2019).
     precision, recall : of finding nuclei.
-    f_class : per class, F_c of Graham et al. 2019 (eq. 8 with weights 2, 2, 1, 1).
-    f1_joint : per class, F1 where a detection counts only with the right class.
+    f_class : per class, F_c of Graham et al. 2019 (eq. 8 with weights 2, 2, 1, 1). Pairs in which neither side is of
+        the class are left out, so that no true negatives count, as in the authors' published evaluation; the formula
+        read with them would say far more.
+    precision_class, recall_class, f1_joint : per class; a detection counts only with the right class.
     f1_weighted : `f1_joint` weighted by the number of true nuclei (Sirinukunwattana et al. 2016).
     f1_given_nucleus : per class, F1 of the class among matched, typed nuclei.
     n_true, n_found : numbers of nuclei.
@@ -72,6 +118,8 @@ class CellScores:
     precision: float
     recall: float
     f_class: dict[str, float]
+    precision_class: dict[str, float]
+    recall_class: dict[str, float]
     f1_joint: dict[str, float]
     f1_weighted: float
     f1_given_nucleus: dict[str, float]
@@ -79,41 +127,66 @@ class CellScores:
     n_found: int
 
 
-def _f1(hits: int, false: float, missed: float) -> float:
-    return 2 * hits / (2 * hits + false + missed) if hits + false + missed else float("nan")
+def _ratio(a: float, b: float) -> float:
+    return float(a / b) if b else float("nan")
+
+
+def _f1(hits: float, false: float, missed: float) -> float:
+    return _ratio(2 * hits, 2 * hits + false + missed)
 
 
 def score_cells(images: list[Matches]) -> CellScores:
     """Pool matches over images. Pairs with an untyped truth count for detection only."""
-    n_true = sum(len(m.true_label) for m in images)
-    n_found = sum(len(m.found_label) for m in images)
-    n_pairs = sum(len(m.pairs) for m in images)
-    truth = np.concatenate([m.true_label[m.pairs[:, 0]] for m in images])
-    found = np.concatenate([m.found_label[m.pairs[:, 1]] for m in images])
-    lone_truth = np.concatenate([np.delete(m.true_label, m.pairs[:, 0]) for m in images])
-    lone_found = np.concatenate([np.delete(m.found_label, m.pairs[:, 1]) for m in images])
-    typed = truth >= 0
-    f_class, joint, given, support = {}, {}, {}, {}
+    empty = np.zeros((N + 2, N + 1), np.int64)
+    tables = [(confusion(m), m.exhaustive) for m in images]
+    scores = scores_of(sum((t for t, _ in tables), empty), sum((t for t, closed in tables if closed), empty))
+    return replace(scores, n_found=sum(len(m.found_label) for m in images))
+
+
+def scores_of(table: NDArray[np.number], closed: NDArray[np.number]) -> CellScores:
+    """Scores of pooled confusion tables [6 5].
+
+    Parameters
+    ----------
+    table : all images; gives recall, and the class given the nucleus.
+    closed : the images in which every nucleus is marked; gives what false detections enter into.
+    """
+    pairs, n_true = float(closed[: N + 1, :N].sum()), float(closed[: N + 1].sum())
+    n_found, n_typed = float(closed[:, :N].sum()), float(closed[:N].sum())
+    f_class, precision, recall, joint, given, support = {}, {}, {}, {}, {}, {}
     for cell in Cell:
         name = cell.name.lower()
-        hit = int(((truth == cell) & (found == cell)).sum())
-        false = int(((truth != cell) & (found == cell) & typed).sum())
-        missed = int(((truth == cell) & (found != cell)).sum())
-        alone, lost = int((lone_found == cell).sum()), int((lone_truth == cell).sum())
+        # Where no nucleus has a class, spurious cells alone would make zeros.
+        hit, false, missed, alone, lost = _of_class(closed if n_typed else np.zeros_like(closed), cell)
         f_class[name] = _f1(hit, 2 * false + alone, 2 * missed + lost)
         joint[name] = _f1(hit, false + alone, missed + lost)
+        precision[name] = _ratio(hit, hit + false + alone)
+        hit, false, missed, _, lost = _of_class(table, cell)
+        recall[name] = _ratio(hit, hit + missed + lost)
         given[name] = _f1(hit, false, missed)
-        support[name] = hit + missed + lost
-    total = sum(support.values())
-    weighted = sum(joint[n] * s for n, s in support.items() if s) / total if total else float("nan")
+        support[name] = float(closed[cell].sum())
     return CellScores(
-        f_detection=_f1(n_pairs, n_found - n_pairs, n_true - n_pairs),
-        precision=n_pairs / n_found if n_found else float("nan"),
-        recall=n_pairs / n_true if n_true else float("nan"),
+        f_detection=_f1(pairs, n_found - pairs, n_true - pairs),
+        precision=_ratio(pairs, n_found),
+        recall=_ratio(float(table[: N + 1, :N].sum()), float(table[: N + 1].sum())),
         f_class=f_class,
+        precision_class=precision,
+        recall_class=recall,
         f1_joint=joint,
-        f1_weighted=weighted,
+        f1_weighted=_ratio(sum(joint[n] * s for n, s in support.items() if s), sum(support.values())),
         f1_given_nucleus=given,
-        n_true=n_true,
-        n_found=n_found,
+        n_true=int(table[: N + 1].sum()),
+        n_found=int(table[:, :N].sum()),
+    )
+
+
+def _of_class(table: NDArray[np.number], cell: Cell) -> tuple[float, float, float, float, float]:
+    """Hits, detections of other classes' nuclei, nuclei called another class, spurious detections, missed nuclei."""
+    hit = float(table[cell, cell])
+    return (
+        hit,
+        float(table[:N, cell].sum()) - hit,
+        float(table[cell, :N].sum()) - hit,
+        float(table[SPURIOUS_ROW, cell]),
+        float(table[cell, MISSED_COLUMN]),
     )

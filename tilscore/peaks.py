@@ -8,11 +8,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from scipy.special import expit, logit, softmax
+
+from tilscore.modelcard import Calibration
 
 RADIUS_PX = 2
 """A peak is the maximum of the square that reaches this far, in map pixels (2 um): no two nuclei lie closer."""
 MIN_SPACING_PX = 2.0
 """Of two refined centres nearer than this (ties on a plateau), the more probable stays."""
+IDENTITY = Calibration()
+"""Probabilities as the network states them."""
 _SQUARE = np.ones((2 * RADIUS_PX + 1, 2 * RADIUS_PX + 1), np.uint8)
 
 
@@ -30,6 +35,18 @@ class Peaks(NamedTuple):
     types: NDArray[np.float32]
 
 
+class Candidates(NamedTuple):
+    """Peaks before calibration, one entry each.
+
+    `x_px, y_px` : [n] float32, as in `Peaks`. `logit` : [n] float32, of a nucleus. `type_logits` : [n 4] float32.
+    """
+
+    x_px: NDArray[np.float32]
+    y_px: NDArray[np.float32]
+    logit: NDArray[np.float32]
+    type_logits: NDArray[np.float32]
+
+
 def find_peaks(
     detection_hw: NDArray[np.float32],
     types_Chw: NDArray[np.float32],
@@ -37,17 +54,34 @@ def find_peaks(
     *,
     threshold: float,
     stride: int,
+    calibration: Calibration = IDENTITY,
 ) -> Peaks:
     """Cells of one block, from logits.
 
     Parameters
     ----------
     detection_hw, types_Chw, offset_2hw : as `nets.CellMaps`, one image of the batch.
-    threshold : lowest probability of a nucleus.
+    threshold : lowest probability of a nucleus, after calibration.
     stride : input pixels per map pixel.
     """
-    logit_threshold = float(np.log(threshold / (1 - threshold)))
-    at_peak = (cv2.dilate(detection_hw, _SQUARE) == detection_hw) & (detection_hw > logit_threshold)
+    lowest = lowest_logit(threshold, calibration)
+    return operate(find_candidates(detection_hw, types_Chw, offset_2hw, lowest, stride), threshold, calibration)
+
+
+def lowest_logit(threshold: float, calibration: Calibration = IDENTITY) -> float:
+    """The logit of a nucleus whose calibrated probability is `threshold`."""
+    return (float(logit(threshold)) - calibration.detection_shift) / calibration.detection_slope
+
+
+def find_candidates(
+    detection_hw: NDArray[np.float32],
+    types_Chw: NDArray[np.float32],
+    offset_2hw: NDArray[np.float32],
+    lowest: float,
+    stride: int,
+) -> Candidates:
+    """Peaks of one block above the logit `lowest`, uncalibrated; parameters as for `find_peaks`."""
+    at_peak = (cv2.dilate(detection_hw, _SQUARE) == detection_hw) & (detection_hw > lowest)
     row, col = np.nonzero(at_peak)
     dx, dy = np.clip(offset_2hw[:, row, col], -1.0, 1.0)
     return refine(row, col, dx, dy, detection_hw[row, col], types_Chw[:, row, col].T, stride)
@@ -61,8 +95,8 @@ def refine(
     logit: NDArray[np.float32],
     type_logits: NDArray[np.float32],
     stride: int,
-) -> Peaks:
-    """Map pixels that are peaks, with what the network says there, to cells.
+) -> Candidates:
+    """Map pixels that are peaks, with what the network says there, to candidates that lie apart.
 
     Parameters
     ----------
@@ -70,13 +104,32 @@ def refine(
     """
     x, y = col + 0.5 + dx, row + 0.5 + dy
     keep = _apart(x, y, logit)
-    e = np.exp(type_logits[keep] - type_logits[keep].max(axis=1, keepdims=True, initial=-np.inf))
-    return Peaks(
+    return Candidates(
         (x[keep] * stride).astype(np.float32),
         (y[keep] * stride).astype(np.float32),
-        (1 / (1 + np.exp(-logit[keep]))).astype(np.float32),
-        (e / e.sum(axis=1, keepdims=True)).astype(np.float32),
+        logit[keep].astype(np.float32),
+        type_logits[keep].astype(np.float32),
     )
+
+
+def operate(found: Candidates, threshold: float, calibration: Calibration = IDENTITY) -> Peaks:
+    """Candidates to cells: the one place where logits become probabilities and are held against thresholds.
+
+    A candidate is kept where its P(nucleus) is above `threshold` and above its class's threshold.
+    """
+    detection, types = probabilities(found.logit, found.type_logits, calibration)
+    lowest = np.maximum(threshold, np.array(calibration.class_thresholds))
+    keep = detection > lowest[types.argmax(axis=1)] if len(detection) else np.zeros(0, bool)
+    return Peaks(found.x_px[keep], found.y_px[keep], detection[keep], types[keep])
+
+
+def probabilities(
+    logit: NDArray[np.floating], type_logits: NDArray[np.floating], calibration: Calibration = IDENTITY
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """P(nucleus) [n] and P(class | nucleus) [n 4] of logits [n] and [n 4]."""
+    scaled = calibration.type_slope * type_logits.astype(np.float64)
+    detection = expit(calibration.detection_slope * logit.astype(np.float64) + calibration.detection_shift)
+    return detection.astype(np.float32), softmax(scaled, axis=1).astype(np.float32)
 
 
 def _apart(x: NDArray[np.floating], y: NDArray[np.floating], logit: NDArray[np.float32]) -> NDArray[np.int64]:

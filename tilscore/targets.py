@@ -24,7 +24,7 @@ _REACH_PX = 4
 class LossConfig:
     """Weights and widths of the training loss."""
 
-    sigma_px: float = 1.25
+    sigma_px: float = 1.0
     """Width of the centre's peak in map pixels (1 um): below half the spacing of crowded nuclei."""
     type_radius_px: float = 2.5
     """Types are taught this far around a centre, in map pixels: inside the smallest nuclei."""
@@ -92,7 +92,8 @@ def loss(maps: CellMaps, targets: Targets, cfg: LossConfig) -> dict[str, Tensor]
     """Loss terms and their weighted sum under `loss`.
 
     Detection: penalty-reduced focal loss (Zhou et al. 2019, "Objects as points", eq. 1), over known pixels.
-    Types: cross-entropy around typed centres. Offset: L1. Regions: cross-entropy over labelled pixels.
+    Types: cross-entropy around typed centres. Both are means over crops, so that crowded fields do not drown the
+    sparse ones. Offset: L1. Regions: cross-entropy over labelled pixels.
     """
     known, peak = targets.known_B1hw.float(), targets.peak_B1hw
     centre = (peak == 1).float()
@@ -100,23 +101,29 @@ def loss(maps: CellMaps, targets: Targets, cfg: LossConfig) -> dict[str, Tensor]
     p = logit.sigmoid()
     positive = -((1 - p) ** 2) * F.logsigmoid(logit) * centre
     negative = -((1 - peak) ** 4) * p**2 * F.logsigmoid(-logit) * (1 - centre) * known
-    detection = (positive.sum() + negative.sum()) / centre.sum().clamp(min=8)
+    taught = (known + centre).amax((1, 2, 3)).sum().clamp(min=1)  # crops that tell anything about nuclei
+    detection = ((positive + negative).sum((1, 2, 3)) / centre.sum((1, 2, 3)).clamp(min=8)).sum() / taught
 
     weights = torch.tensor(cfg.type_weights, device=logit.device)
-    types = _mean_ce(maps.types_BChw.float(), targets.type_Bhw, -1, weights)
+    types = _crop_ce(maps.types_BChw.float(), targets.type_Bhw, weights)
     near = targets.near_Bhw[:, None].float()
     offset = ((maps.offset_B2hw.float() - targets.offset_B2hw).abs() * near).sum() / near.sum().clamp(min=8)
-    regions = _mean_ce(maps.regions_BRhw.float(), targets.regions_Bhw, UNKNOWN, None)
+    regions = _mean_ce(maps.regions_BRhw.float(), targets.regions_Bhw, UNKNOWN)
     total = detection + cfg.types * types + cfg.offset * offset + cfg.regions * regions
     return {"loss": total, "detection": detection, "types": types, "offset": offset, "regions": regions}
 
 
-def _mean_ce(logits: Tensor, target: Tensor, ignore: int, weights: Tensor | None) -> Tensor:
+def _crop_ce(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Weighted cross-entropy over the pixels of each crop that are not -1, meaned over the crops that have any."""
+    each = F.cross_entropy(logits, target, weight=weights, ignore_index=-1, reduction="none").sum((1, 2))
+    weight = (weights[target.clamp(min=0)] * (target >= 0)).sum((1, 2))
+    return (each / weight.clamp(min=1)).sum() / (weight > 0).sum().clamp(min=1)
+
+
+def _mean_ce(logits: Tensor, target: Tensor, ignore: int) -> Tensor:
     """Cross-entropy over the pixels that are not `ignore`; 0 where there is none."""
-    total = F.cross_entropy(logits, target, weight=weights, ignore_index=ignore, reduction="sum")
-    seen = target[target != ignore]
-    norm = seen.numel() if weights is None else float(weights[seen].sum())
-    return total / max(norm, 1.0)
+    total = F.cross_entropy(logits, target, ignore_index=ignore, reduction="sum")
+    return total / (target != ignore).sum().clamp(min=1)
 
 
 assert len(LossConfig.type_weights) == len(Cell)

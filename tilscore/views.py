@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tilscore.cells import Cells
 from tilscore.labels import Area, Cell, Region
+from tilscore.modelcard import DETECTION_THRESHOLD
 from tilscore.raster import Raster
 from tilscore.space import BoxUm, Grid
 
@@ -39,8 +40,9 @@ class FieldConfig:
     """Side of a field, um: small enough to see nuclei, large enough to see what they belong to."""
     n_max: int = 6
     """How many fields at most."""
-    prob_threshold: float = 0.5
-    """Probability from which a nucleus is a cell; fields of doubt are those with many TILs close to it."""
+    prob_threshold: float | None = None
+    """Probability from which a nucleus is a cell; fields of doubt are those with many TILs close to it. None: what the
+    model's operating point is for inflammatory cells."""
     doubt_width: float = 0.15
     """How far from `prob_threshold` a probability is still doubtful."""
 
@@ -156,7 +158,8 @@ def _field_sums(cells: Cells, regions: Raster, tissue: Raster, stroma: NDArray[n
     tumour = regions.mask(Region.TUMOUR) & sound
     counted = in_mask(cells, stroma, grid)
     til = cells.label == Cell.INFLAMMATORY
-    doubt = np.abs(cells.prob - cfg.prob_threshold) <= cfg.doubt_width
+    threshold = DETECTION_THRESHOLD if cfg.prob_threshold is None else cfg.prob_threshold
+    doubt = np.abs(cells.prob - threshold) <= cfg.doubt_width
     stroma_frac = frac(stroma)
     area_mm2 = stroma_frac * np.float32(size * size * coarse.pixel_mm2)
     n_tils = n_around(til & counted)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import tilscore
 from tilscore import NOTE
-from tilscore.cli import doctor, models, slides, training
+from tilscore.cli import cohort, doctor, models, slides, training
 from tilscore.errors import ConfigError, ModelError, TilscoreError, UsageError
 
 
@@ -41,6 +41,6 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"tilscore {tilscore.__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for group in (slides, training, models, doctor):
+    for group in (slides, cohort, training, models, doctor):
         group.add(verbs)
     return top

@@ -1,29 +1,110 @@
-"""Verbs on models: `models`."""
+"""Verbs on models: `models list | show | add | verify | export`."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from tilscore import NOTE
 from tilscore.cli.parsing import Verbs
+
+if TYPE_CHECKING:
+    from tilscore.modelstore import Model
+
+_ADDRESS = "a model's name, its folder, or hub:owner/name[@revision]"
+
+
+class _OrShow(argparse._SubParsersAction):  # type: ignore[type-arg]
+    """A first word that is no verb is a model to show."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        words = values if values[0] in self._name_parser_map else ["show", *values]
+        super().__call__(parser, namespace, words, option_string)
 
 
 def add(verbs: Verbs) -> None:
     """Add the verbs to the parser."""
-    verb = verbs.add_parser("models", help="list the models at hand, or show one")
-    verb.add_argument("name", nargs="?", help="a model's name or folder: show it and check its hash")
-    verb.set_defaults(do=models)
+    text = "list the models at hand; show, add, verify or export one"
+    verb = verbs.add_parser("models", help=text, description=f"{text}. {NOTE}")
+    verb.set_defaults(do=list_)
+    what = verb.add_subparsers(
+        action=_OrShow, metavar="VERB", help="without one: list; a model's name alone: show", title="verbs"
+    )
+    what.choices = None  # type: ignore[assignment]  # other words are for _OrShow
+    what.add_parser("list", help="the models at hand").set_defaults(do=list_)
+    one = what.add_parser("show", help="a model's card, classes and hash")
+    one.add_argument("name", help=_ADDRESS)
+    one.set_defaults(do=show)
+    one = what.add_parser("add", help="copy a model into your store, to use it by its name")
+    one.add_argument("address", help="a model's folder, or hub:owner/name[@revision]")
+    one.add_argument("--name", help="what to call it (default: its own name)")
+    one.set_defaults(do=add_)
+    one = what.add_parser("verify", help="check hash, weights, outputs and card of one model, or of all")
+    one.add_argument("name", nargs="?", help=_ADDRESS)
+    one.set_defaults(do=verify)
+    one = what.add_parser("export", help="write a model as ONNX and TorchScript for other programs")
+    one.add_argument("name", help=_ADDRESS)
+    one.add_argument("--format", choices=("onnx", "torchscript", "all"), default="all", help="(default: %(default)s)")
+    one.add_argument("--out", type=Path, required=True, help="folder to write to")
+    one.set_defaults(do=export)
 
 
-def models(args: argparse.Namespace) -> int:
-    """List the models, or show one."""
-    from tilscore.modelstore import find_model, list_models
+def list_(_: argparse.Namespace) -> int:
+    """The models at hand, a line each."""
+    from tilscore.modelstore import DEFAULT_MODEL, list_models, user_store
 
-    if args.name:
-        model = find_model(args.name)
-        print(f"{model.ident}: {model.folder}\nsha256 {model.config.weights_sha256}")
-        card = model.folder / "README.md"
-        print(card.read_text(encoding="utf-8") if card.exists() else "(no card)")
-        return 0
     for model in list_models():
-        print(f"{model.ident:32} {model.config.net.encoder}, {model.config.mpp} um/px  {model.folder}")
+        default = " (default)" if model.folder.name == DEFAULT_MODEL else ""
+        print(f"{model.ident:32} {model.config.net.encoder}, {model.config.mpp} um/px{default}  {model.folder}")
+    print(f"yours are kept in {user_store()}")
+    return 0
+
+
+def show(args: argparse.Namespace) -> int:
+    """One model with its card."""
+    from tilscore.modelstore import find_model
+
+    _show(find_model(args.name))
+    return 0
+
+
+def _show(model: Model) -> None:
+    cfg = model.config
+    print(f"{model.ident}: {model.folder}\nsha256 {cfg.weights_sha256}")
+    print(f"{cfg.net.encoder}, {cfg.mpp} um/px, detection threshold {cfg.detection_threshold:g}")
+    print(f"cells: {', '.join(cfg.cell_classes)}; regions: {', '.join(cfg.region_classes)}\n")
+    print(model.card.read_text(encoding="utf-8") if model.card.exists() else "(no card)")
+
+
+def add_(args: argparse.Namespace) -> int:
+    """Copy a model into the user's store."""
+    from tilscore.modelstore import add_model
+
+    model = add_model(args.address, name=args.name)
+    print(f"{model.ident}: {model.folder}\nuse it with --model {model.config.name}")
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Check models; 1 when one of them cannot be used."""
+    from tilscore.modelstore import find_folder, verify_model
+    from tilscore.modelstore.store import model_folders
+
+    n_bad = 0
+    for folder in [find_folder(args.name)] if args.name else model_folders():
+        wrong, remarks = verify_model(folder)
+        n_bad += bool(wrong)
+        print(f"{'FAIL' if wrong else 'ok  '} {folder.name}: " + "; ".join([*wrong, *remarks] or [str(folder)]))
+    return 1 if n_bad else 0
+
+
+def export(args: argparse.Namespace) -> int:
+    """Write ONNX and TorchScript."""
+    from tilscore.modelstore import find_model
+    from tilscore.modelstore.export import FORMATS, export_model
+
+    formats = FORMATS if args.format == "all" else (args.format,)
+    for path in export_model(find_model(args.name), args.out, formats):
+        print(path)
     return 0

@@ -30,6 +30,7 @@ def add(verbs: Verbs) -> None:
         if name == "infer":
             _network_options(verb)
         verb.set_defaults(do=stage)
+    _add_explain(verbs)
     _add_info(verbs)
     _add_phantom(verbs)
 
@@ -40,7 +41,17 @@ def _slide_options(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--out", type=Path, required=True, help="results folder; one folder a slide in it")
     verb.add_argument("--mpp", type=float, help="microns per pixel of level 0, where the file does not state it")
-    verb.add_argument("--roi", type=Path, help="GeoJSON with the area to score; it is the tumour bed as a whole")
+    verb.add_argument(
+        "--roi",
+        type=Path,
+        help="GeoJSON with the area to score (it is the tumour bed as a whole) and areas to leave out",
+    )
+    verb.add_argument(
+        "--site", help="where the tissue was taken, for slides whose list does not say: breast, lymph_node, liver, ..."
+    )
+    verb.add_argument(
+        "--specimen", help="core, resection, excision or cytology_block, for slides whose list does not say"
+    )
     verb.add_argument(
         "--allow-upsampling", action="store_true", help="score slides coarser than 0.8 um/px all the same"
     )
@@ -70,6 +81,15 @@ def _add_run(verbs: Verbs) -> None:
     _network_options(verb)
     verb.add_argument("--resume", action="store_true", help="leave slides alone that are done with the same settings")
     verb.set_defaults(do=run)
+
+
+def _add_explain(verbs: Verbs) -> None:
+    text = "print how each number of a slide was made, term by term, counted again from its artefacts"
+    verb = verbs.add_parser("explain", help=text, description=f"{text}. {NOTE}")
+    verb.add_argument("slide", metavar="SLIDE", help="a slide, its name, or its folder of results")
+    verb.add_argument("--out", type=Path, help="results folder; not needed with a folder of results")
+    verb.add_argument("--json", action="store_true", help="as JSON")
+    verb.set_defaults(do=explain)
 
 
 def _add_info(verbs: Verbs) -> None:
@@ -111,10 +131,14 @@ def stage(args: argparse.Namespace) -> int:
 def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool = False) -> int:
     from tilscore.inputs import read_inputs
     from tilscore.pipeline import Run, RunConfig, process
+    from tilscore.score import check_words
 
     specs = read_inputs(args.slides, mpp=args.mpp)
     if args.roi is not None:
         specs = [s if s.roi else replace(s, roi=args.roi) for s in specs]
+    specs = [replace(s, site=s.site or args.site, specimen=s.specimen or args.specimen) for s in specs]
+    for spec in specs:
+        check_words(spec.site, spec.specimen)
     cfg = load_config(RunConfig, args.config) if args.config else RunConfig()
     if "infer" in stages:
         cfg = replace(cfg, infer=_infer_config(args, cfg.infer))
@@ -141,6 +165,9 @@ def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool =
         print(f"tilscore: model {job.model.ident}, {job.backend.name}. {NOTE}")
     n_failed = process(specs, job, stages, resume=resume)
     if "score" in stages:
+        from tilscore.cohort.pool import write_biopsies
+
+        write_biopsies(args.slides, args.out)
         print(f"{len(specs) - n_failed} of {len(specs)} slides done: {args.out / 'scores.csv'}")
     return 1 if n_failed else 0
 
@@ -151,6 +178,15 @@ def _infer_config(args: argparse.Namespace, cfg: Any) -> Any:
     if args.workers is not None:
         return replace(cfg, workers=args.workers)
     return cfg
+
+
+def explain(args: argparse.Namespace) -> int:
+    """How the numbers of a slide were made; exit code 1 where the artefacts do not give them again."""
+    from tilscore.score.explain import explain_folder, find_folder, in_words
+
+    made = explain_folder(find_folder(args.slide, args.out))
+    print(json.dumps(made, indent=2) if args.json else in_words(made))
+    return 0 if made["agrees"] else 1
 
 
 def info(args: argparse.Namespace) -> int:

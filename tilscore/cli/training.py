@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tilscore.cli.parsing import Verbs
-from tilscore.config import load_config
+from tilscore.config import as_values, load_config
 from tilscore.errors import DataError, UsageError
 from tilscore.files import write_json
+
+if TYPE_CHECKING:
+    from tilscore.evaluate import FieldResult
 
 
 def add(verbs: Verbs) -> None:
@@ -22,7 +26,8 @@ def _add_train(verbs: Verbs) -> None:
     verb = verbs.add_parser("train", help="train a model on annotated tiles")
     verb.add_argument("--config", type=Path, required=True, help="a YAML of configs/train")
     verb.add_argument("--data", type=Path, required=True, help="folder that holds the sets' folders")
-    verb.add_argument("--out", type=Path, required=True, help="run folder")
+    verb.add_argument("--out", type=Path, help="run folder")
+    verb.add_argument("--describe", action="store_true", help="tell what the sets hold and how they are read; no run")
     verb.add_argument("--fold", type=int, help="part to hold out for validation; without it all is trained on")
     verb.add_argument("--steps", type=int, help="optimiser steps, instead of the config's")
     verb.add_argument("--init", help="a model's name or folder to start from: fine-tuning")
@@ -44,13 +49,21 @@ def _add_evaluate(verbs: Verbs) -> None:
         help="run folders of fold 0, 1, ...: each is measured on the fields it held out, and the fields are pooled",
     )
     verb.add_argument("--threshold", type=float, help="detection threshold, instead of the model's")
-    verb.add_argument("--out", type=Path, help="write the figures as JSON too")
+    verb.add_argument("--radius", type=float, metavar="UM", help="matching radius, instead of each set's own")
+    verb.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="draws for the intervals")
+    verb.add_argument("--out", type=Path, help="write the figures with their intervals as JSON")
+    verb.add_argument("--html", type=Path, help="write them as a page, with pictures of the worst errors")
+    verb.add_argument(
+        "--calibrate",
+        metavar="MODEL",
+        help="with --folds: fit probabilities and operating points on the held-out fields, and store them in MODEL",
+    )
     verb.set_defaults(do=evaluate)
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train a model."""
-    from tilscore.train import TrainConfig, train
+    """Train a model, or tell what it would be trained on."""
+    from tilscore.train import TrainConfig, describe, train
 
     cfg = load_config(TrainConfig, args.config)
     if args.steps:
@@ -59,6 +72,11 @@ def train(args: argparse.Namespace) -> int:
         cfg = replace(cfg, init=args.init)
     if not args.data.is_dir():
         raise DataError("no such folder", where=args.data, do="give the folder that holds the sets' folders")
+    if args.describe:
+        print(describe(cfg, args.data))
+        return 0
+    if args.out is None:
+        raise UsageError("no run folder", do="give --out")
     model = train(cfg, args.data, args.out, fold=args.fold, resume=args.resume, progress=not args.quiet)
     print(f"model: {model}")
     return 0
@@ -66,17 +84,34 @@ def train(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """Measure models on annotated tiles."""
-    from tilscore.evaluate import as_table, flat_scores
-    from tilscore.train import TrainConfig, evaluate_folds, evaluate_model
+    from tilscore.evaluate import as_table, cross_fit, report, summarise
+    from tilscore.train import TrainConfig, predict_folds, predict_model
 
     if bool(args.model) == bool(args.folds):
         raise UsageError("evaluate takes --model or --folds", do="give one of them")
+    if args.calibrate and not args.folds:
+        raise UsageError("--calibrate needs --folds", do="a model is not calibrated on fields that it was trained on")
     cfg = load_config(TrainConfig, args.config)
     if args.folds:
-        results = evaluate_folds(cfg, args.data, args.folds, threshold=args.threshold)
+        parts = predict_folds(cfg, args.data, args.folds, threshold=args.threshold, radius_um=args.radius)
+        fields, title = [f for part in parts for f in part], f"{cfg.name}: {len(parts)} folds"
     else:
-        results = evaluate_model(cfg, args.data, args.model, threshold=args.threshold)
-    print(as_table(results))
-    if args.out:
-        write_json(args.out, {k: v if v == v else None for k, v in flat_scores(results).items()})
+        fields = predict_model(cfg, args.data, args.model, threshold=args.threshold, radius_um=args.radius)
+        title = args.model
+    if args.calibrate:
+        _calibrate(args.calibrate, fields)
+        fields, title = cross_fit(parts), f"{title}, each calibrated on the others"
+    print(as_table(summarise(fields)))
+    if args.out or args.html:
+        report(fields, out_json=args.out, html=args.html, title=title, n_bootstrap=args.bootstrap)
     return 0
+
+
+def _calibrate(address: str, fields: list[FieldResult]) -> None:
+    from tilscore.evaluate import calibrated
+    from tilscore.modelstore import find_model
+
+    model = find_model(address)
+    config = calibrated(model.config, fields, name=f"{len(fields)} held-out fields")
+    write_json(model.folder / "config.json", as_values(config))
+    print(f"{model.folder}: calibrated, detection threshold {config.detection_threshold:.3f}")

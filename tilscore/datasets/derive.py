@@ -21,9 +21,12 @@ NEAR_EPITHELIUM_UM = 9.0
 """A pixel this close to an epithelial nucleus centre lies in the cell: half the spacing of epithelial nuclei."""
 COMPANY_UM = 25.0
 """An epithelial nucleus counts only with two others this near: single ones are often mislabelled."""
-AWAY_UM = 15.0
-"""Stroma is at least this far from epithelial nucleus centres: the cytoplasm and a margin."""
-NEAR_STROMA_UM = 18.0
+AWAY_UM = 11.0
+"""Stroma is at least this far from epithelial nucleus centres: half the spacing of the nuclei, and a margin."""
+NEARER = 0.7
+"""Stroma is nearer to a stromal or inflammatory centre than this share of the way to an epithelial one: the cytoplasm
+of columnar epithelium reaches far from its nuclei, but away from the nuclei of the stroma."""
+NEAR_STROMA_UM = 25.0
 """Stroma is at most this far from a stromal or inflammatory nucleus centre."""
 LUMEN_UM2 = 150.0
 """White spots smaller than this are clefts and belong to what surrounds them."""
@@ -73,7 +76,8 @@ def _derive(
     to_other = _distance(xy[label == Cell.OTHER], image.shape[:2])
 
     out = np.full(image.shape[:2], UNKNOWN, np.uint8)
-    out[(to_any_epithelium > AWAY_UM) & (to_stroma < NEAR_STROMA_UM) & (to_other > AWAY_UM)] = Region.STROMA
+    near_stroma = (to_stroma < NEAR_STROMA_UM) & (to_stroma < NEARER * to_any_epithelium)
+    out[(to_any_epithelium > AWAY_UM) & near_stroma & (to_other > AWAY_UM)] = Region.STROMA
     out[(to_epithelium < NEAR_EPITHELIUM_UM) & (to_epithelium < to_stromal)] = Region.TUMOUR
     out[_white(image)] = Region.OTHER
     return out

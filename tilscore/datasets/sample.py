@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tilscore.labels import Cell
+
 UNTYPED = -1
 """Label of a nucleus whose class nobody gave: a nucleus all the same, never a negative."""
 
@@ -14,6 +16,9 @@ UNTYPED = -1
 @dataclass(frozen=True)
 class Sample:
     """An annotated field.
+
+    What a set does not tell must not be taught. A labelled nucleus is always a positive. A pixel without one is a
+    negative for detection only where `known`; where it is not, a nucleus of a class outside `complete` may lie there.
 
     Parameters
     ----------
@@ -26,6 +31,10 @@ class Sample:
     known : [h w] bool, where a missing nucleus means that there is none; None = everywhere.
     regions : [h w] uint8, values of `labels.Region` or `labels.UNKNOWN`; None = unknown everywhere.
     group : what a split must keep together: the patient where the set tells it, else the image.
+    patient : the patient where the set tells it, the same text in every set (TCGA barcode); else "".
+    centre : where the slide comes from, e.g. `TCGA-A1`; "" = not told.
+    organ, scanner : lower-case words; "" = not told.
+    complete : classes of which every nucleus of the field is labelled, even where `known` is False.
     """
 
     name: str
@@ -38,6 +47,11 @@ class Sample:
     known: NDArray[np.bool_] | None = None
     regions: NDArray[np.uint8] | None = None
     group: str = ""
+    patient: str = ""
+    centre: str = ""
+    organ: str = ""
+    scanner: str = ""
+    complete: tuple[Cell, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.x_px) == len(self.y_px) == len(self.label):
@@ -46,3 +60,13 @@ class Sample:
             mask = getattr(self, name)
             if mask is not None and mask.shape != self.image.shape[:2]:
                 raise ValueError(f"{self.source}/{self.name}: {name} has shape {mask.shape}, image {self.image.shape}")
+
+    @property
+    def area_mm2(self) -> float:
+        """Area of the whole image."""
+        return float(self.image.shape[0] * self.image.shape[1] * self.mpp**2 / 1e6)
+
+    @property
+    def known_mm2(self) -> float:
+        """Area in which every nucleus is labelled."""
+        return self.area_mm2 if self.known is None else float(self.known.mean()) * self.area_mm2

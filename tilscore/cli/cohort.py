@@ -1,0 +1,157 @@
+"""Verbs on cohorts: `cohort check | simulate | ...`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from tilscore.cli.parsing import Verbs
+from tilscore.config import load_config
+from tilscore.errors import UsageError
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verbs to the parser."""
+    cohort = verbs.add_parser("cohort", help="patients: pairs, agreement, calibration, how unusual")
+    parts = cohort.add_subparsers(dest="part", metavar="PART", required=True)
+    _add_check(parts)
+    _add_simulate(parts)
+    _add_analyse(parts)
+    _add_agree(parts)
+    _add_calibrate(parts)
+
+
+def _add_check(parts: Verbs) -> None:
+    verb = parts.add_parser("check", help="every problem of a manifest, by line and column")
+    verb.add_argument("manifest", type=Path, metavar="slides.csv")
+    verb.add_argument("--no-files", action="store_true", help="do not ask whether the slides are there")
+    verb.set_defaults(do=check)
+
+
+def _add_simulate(parts: Verbs) -> None:
+    verb = parts.add_parser("simulate", help="a made cohort of known truth")
+    verb.add_argument("out", type=Path, metavar="OUT")
+    verb.add_argument("--patients", type=int, default=100)
+    verb.add_argument("--pairs", type=int, default=40, help="patients with a biopsy after progression")
+    verb.add_argument("--series", type=int, default=20, help="patients with week 6 and week 12")
+    verb.add_argument(
+        "--effect", nargs="+", default=[], metavar="TIME=X", help="true change of the log density, e.g. post=0.4"
+    )
+    verb.add_argument(
+        "--effect-points", nargs="+", default=[], metavar="TIME=X", help="true change in points of sTIL %%, e.g. post=7"
+    )
+    verb.add_argument("--missing-frac", type=float, default=0.0, help="share of the later biopsies that is missing")
+    verb.add_argument("--missing-slope", type=float, default=0.0, help="how much it depends on the baseline (logit)")
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--config", type=Path, help="YAML with any other setting")
+    verb.set_defaults(do=simulate)
+
+
+def _add_analyse(parts: Verbs) -> None:
+    verb = parts.add_parser("analyse", help="paired change, models and tables of a cohort")
+    verb.add_argument("manifest", type=Path, metavar="slides.csv")
+    verb.add_argument("--results", type=Path, required=True, help="results folder of `run`, or its scores.csv")
+    verb.add_argument("--out", type=Path, required=True, metavar="COHORT", help="folder for tables and page")
+    verb.add_argument("--measurement-sd", type=float, metavar="POINTS", help="known SD of repeated sTIL measurements")
+    verb.add_argument("--config", type=Path, help="YAML with any other setting")
+    verb.set_defaults(do=analyse)
+
+
+def _add_agree(parts: Verbs) -> None:
+    verb = parts.add_parser("agree", help="agreement of readers, and of a machine with them")
+    verb.add_argument("tables", type=Path, nargs="+", metavar="TABLE.csv", help="one row a reading, or (--pred) a case")
+    verb.add_argument("--case", metavar="COL", help="what was scored")
+    verb.add_argument("--reader", metavar="COL", help="who scored it")
+    verb.add_argument("--score", metavar="COL")
+    verb.add_argument("--pred", metavar="COL", help="with --truth: two columns of one or several tables")
+    verb.add_argument("--truth", metavar="COL")
+    verb.add_argument("--where", metavar="QUERY", help="pandas query of the rows to keep")
+    verb.add_argument("--last", metavar="COL", help="which of a reader's scores of a case is the last (default: file)")
+    verb.add_argument("--min-readers", type=int, default=4, help="readers of a case that leave-one-out asks for")
+    verb.add_argument("--machine", metavar="NAME", help="a reader, a column, or FILE.csv[:COLUMN]")
+    verb.add_argument("--scale", type=float, help="factor to percent (default: 100 where all scores lie in 0..1)")
+    verb.add_argument("--json", action="store_true", help="print JSON")
+    verb.add_argument("--out", type=Path, metavar="FOLDER", help="write JSON, text, pairs and plots")
+    verb.set_defaults(do=agree)
+
+
+def _add_calibrate(parts: Verbs) -> None:
+    verb = parts.add_parser("calibrate", help="the map from a score to pathologists' sTIL %%")
+    verb.add_argument("table", type=Path, metavar="TABLE.csv")
+    verb.add_argument("--score", metavar="COL", default="til_density_per_mm2")
+    verb.add_argument("--truth", metavar="COL", default="stil_pct", help="pathologists' sTIL %%")
+    verb.add_argument("--group", metavar="COL", default="patient_id", help="what folds keep together")
+    verb.add_argument("--where", metavar="QUERY", help="pandas query of the rows to keep")
+    verb.add_argument("--scale", type=float, help="factor of the truth to percent")
+    verb.add_argument("--out", type=Path, required=True, metavar="calibration.json")
+    verb.set_defaults(do=calibrate)
+
+
+def check(args: argparse.Namespace) -> int:
+    """Every problem of a manifest."""
+    from tilscore.cohort.check import check
+
+    return check(args.manifest, files=not args.no_files)
+
+
+def simulate(args: argparse.Namespace) -> int:
+    """A made cohort."""
+    from tilscore.cohort.simulate import simulate
+
+    return simulate(
+        args.out,
+        patients=args.patients,
+        pairs=args.pairs,
+        series=args.series,
+        effect=args.effect,
+        effect_points=args.effect_points,
+        missing_frac=args.missing_frac,
+        missing_slope=args.missing_slope,
+        seed=args.seed,
+        config=args.config,
+    )
+
+
+def analyse(args: argparse.Namespace) -> int:
+    """Paired change of a cohort."""
+    from tilscore.cohort.analyse import analyse
+    from tilscore.cohort.pairs import AnalyseConfig
+
+    cfg = load_config(AnalyseConfig, args.config) if args.config else AnalyseConfig()
+    if args.measurement_sd is not None:
+        cfg = replace(cfg, measurement_sd_points=args.measurement_sd)
+    for note in analyse(args.manifest, args.results, args.out, cfg)["notes"]:
+        print(f"- {note}")
+    print(f"tables: {args.out}")
+    return 0
+
+
+def agree(args: argparse.Namespace) -> int:
+    """Agreement of readers."""
+    from tilscore.cohort.agree import agree, agree_wide
+    from tilscore.cohort.agreeout import as_text
+
+    shared = {"where": args.where, "scale": args.scale, "out": args.out}
+    if args.pred and args.truth:
+        found = agree_wide(args.tables, pred=args.pred, truth=args.truth, **shared)
+    elif args.case and args.reader and args.score and len(args.tables) == 1:
+        names = {"case": args.case, "reader": args.reader, "score": args.score}
+        found = agree(
+            args.tables[0], **names, last=args.last, min_readers=args.min_readers, machine=args.machine, **shared
+        )
+    else:
+        do = "give one table with --case, --reader and --score, or tables with --pred and --truth"
+        raise UsageError("the columns are not named", do=do)
+    print(json.dumps(found, allow_nan=False, indent=1) if args.json else as_text(found))
+    return 0
+
+
+def calibrate(args: argparse.Namespace) -> int:
+    """The map to sTIL %."""
+    from tilscore.cohort.calibrate import as_text, calibrate
+
+    columns = {"score": args.score, "truth": args.truth, "group": args.group}
+    print(as_text(calibrate(args.table, **columns, where=args.where, scale=args.scale, out=args.out)))
+    return 0

@@ -1,0 +1,105 @@
+"""The objects of a QuPath GeoJSON file: points and areas with their class, in the file's own pixels."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tilscore.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+_DO = "export the objects from QuPath again, as GeoJSON"
+_SINGLE = {"cell", "detection", "pathcellobject", "pathdetectionobject"}
+"""Object types that are one nucleus each, whatever their shape."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One object: either `points` [n 2] (nuclei) or an `area`.
+
+    Parameters
+    ----------
+    word : base class, "" where it has none.
+    name : the object's own name, or "".
+    """
+
+    word: str
+    name: str
+    points: NDArray[np.float64] | None = None
+    area: BaseGeometry | None = None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """All objects of one file."""
+
+    path: Path
+    features: tuple[Feature, ...]
+
+
+def read_drawing(path: Path) -> Drawing:
+    """The objects of a `.geojson`, `.json` or gzipped file; lines and tiles are left out.
+
+    Raises
+    ------
+    AnnotationError : not GeoJSON, or a shape that is none.
+    """
+    try:
+        raw = path.read_bytes()
+        held = json.loads((gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig"))
+    except (OSError, ValueError, EOFError, RecursionError) as err:
+        raise AnnotationError("is not GeoJSON", where=path, found=str(err) or type(err).__name__, do=_DO) from err
+    return Drawing(path, tuple(f for one in _objects(held, path) for f in _features(one, path)))
+
+
+def _objects(held: Any, path: Path) -> list[dict[str, Any]]:
+    objects = held.get("features", [held]) if isinstance(held, dict) else held
+    if not isinstance(objects, list) or not all(isinstance(o, dict) and o.get("type") == "Feature" for o in objects):
+        raise AnnotationError("is not GeoJSON", where=path, found="no list of features", do=_DO)
+    return objects
+
+
+def _features(one: dict[str, Any], path: Path) -> Iterator[Feature]:
+    from shapely.geometry import shape
+
+    properties = one.get("properties") or {}
+    kind = str(properties.get("objectType") or one.get("id") or "annotation").lower()
+    word, name = _word(properties.get("classification")), str(properties.get("name") or "").strip()
+    geometry = one.get("nucleusGeometry") or one.get("geometry")
+    if geometry is None or kind == "tile":
+        return
+    try:
+        drawn = shape(geometry)
+        if not np.isfinite(drawn.bounds).all():
+            raise ValueError("a coordinate that is not finite, or no coordinate")
+    except Exception as err:  # shapely raises whatever the first wrong value makes it raise
+        raise AnnotationError("holds a shape that is none", where=path, found=err, do=_DO) from err
+    if drawn.geom_type in ("Point", "MultiPoint"):
+        points = np.array([(p.x, p.y) for p in getattr(drawn, "geoms", [drawn])], np.float64)
+        yield Feature(word, name, points=points)
+    elif drawn.geom_type in ("Polygon", "MultiPolygon") and kind in _SINGLE:
+        yield Feature(word, name, points=np.array([[drawn.centroid.x, drawn.centroid.y]]))
+    elif drawn.geom_type in ("Polygon", "MultiPolygon"):
+        yield Feature(word, name, area=drawn if drawn.is_valid else drawn.buffer(0))
+
+
+def _word(classification: Any) -> str:
+    """Base class of QuPath's classification: `{"name": "Tumor: Positive"}` or `{"names": ["Tumor", "Positive"]}`."""
+    if isinstance(classification, str):
+        text = classification
+    elif isinstance(classification, dict):
+        names = classification.get("names")
+        text = str(names[0]) if isinstance(names, list) and names else str(classification.get("name") or "")
+    else:
+        text = ""
+    text = text.split(":")[0].strip()
+    return "" if text.lower() in ("unclassified", "none") else text

@@ -1,0 +1,209 @@
+"""What the readers share: pictures, masks, partner files, nucleus centres, patients."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tilscore.errors import DataError
+
+Points = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""x and y [n] in continuous pixel coordinates."""
+NEAR_UM = 2.5
+"""Where a set labels some nuclei only: this near to a labelled centre there is no other."""
+_TCGA = re.compile(r"TCGA[-_]([0-9A-Z]{2})[-_]([0-9A-Z]{4})", re.IGNORECASE)
+
+
+def tcga(name: str) -> tuple[str, str]:
+    """Patient (`TCGA-A1-A0SK`) and centre (`TCGA-A1`, the tissue source site) in a file name; "" where none."""
+    found = _TCGA.search(name)
+    if found is None:
+        return "", ""
+    site, person = (g.upper() for g in found.groups())
+    return f"TCGA-{site}-{person}", f"TCGA-{site}"
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Pixels [h w 3] RGB of a PNG, JPEG, BMP or TIFF picture."""
+    if path.suffix.lower() in (".tif", ".tiff", ".svs"):
+        return _read_tiff(path)
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    if bgr is None:
+        raise DataError("image is missing or damaged", where=path, do="unpack or download it again")
+    return np.ascontiguousarray(bgr[..., ::-1], np.uint8)
+
+
+def _read_tiff(path: Path) -> NDArray[np.uint8]:
+    import tifffile
+
+    try:
+        pixels = np.asarray(tifffile.imread(path))
+    except (OSError, ValueError, tifffile.TiffFileError) as err:
+        raise DataError("image is missing or damaged", where=path, found=err, do="unpack or download it again") from err
+    if pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or pixels.dtype != np.uint8:
+        raise DataError("is not an 8-bit colour image", where=path, found=f"{pixels.shape} {pixels.dtype}")
+    return np.ascontiguousarray(pixels[..., :3])
+
+
+def read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A mask [h w] or [h w 3] (channels in the file's order, red first) of an image of `shape`.
+
+    Raises
+    ------
+    DataError : missing, damaged, or of another size than its image.
+    """
+    if path.suffix.lower() in (".tif", ".tiff") and path.is_file():
+        import tifffile
+
+        mask: np.ndarray | None = np.asarray(tifffile.imread(path))
+    else:
+        mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+        mask = mask[..., 2::-1] if mask is not None and mask.ndim == 3 else mask
+    if mask is None:
+        raise DataError("mask is missing or damaged", where=path, do="unpack or download it again")
+    if mask.shape[:2] != tuple(shape[:2]):
+        raise DataError("mask has another size than its image", where=path, found=f"{mask.shape[:2]}, {shape[:2]}")
+    return np.ascontiguousarray(mask, np.uint8)
+
+
+def read_mat(path: Path, *keys: str) -> dict[str, np.ndarray]:
+    """The arrays `keys` of a MATLAB file."""
+    from scipy.io import loadmat
+
+    try:
+        held = loadmat(path)
+        return {k: np.asarray(held[k]) for k in keys}
+    except KeyError as err:
+        found = ", ".join(k for k in held if not k.startswith("_"))
+        raise DataError(f"holds no array {err}", where=path, found=found) from err
+    except (OSError, ValueError, TypeError, NotImplementedError) as err:
+        raise DataError("MATLAB file is missing or damaged", where=path, found=err, do="unpack it again") from err
+
+
+def found_files(root: Path, *patterns: str, what: str) -> list[Path]:
+    """The files under `root` that fit the first pattern that fits any, sorted."""
+    for pattern in patterns:
+        files = sorted(p for p in root.glob(pattern) if not p.name.startswith("."))
+        if files:
+            return files
+    raise DataError(f"no {what} in this folder", where=root, do=f"give the folder that holds {' or '.join(patterns)}")
+
+
+def folder(root: Path, *names: str) -> Path:
+    """The first of these folders under `root` that exists."""
+    for name in names:
+        if (root / name).is_dir():
+            return root / name
+    raise DataError(f"no folder {' or '.join(names)} in it", where=root, do="unpack the set again, or give its folder")
+
+
+def outline_centre(xy: NDArray[np.floating]) -> tuple[float, float]:
+    """Centre of mass of the polygon [n 2]; the mean of the corners where it has no area."""
+    x, y = (xy - xy[0]).T.astype(np.float64)
+    cross = x * np.roll(y, -1) - np.roll(x, -1) * y
+    area = cross.sum() / 2
+    if abs(area) < 1e-9:
+        mean = xy.mean(axis=0)
+        return float(mean[0]), float(mean[1])
+    cx = ((x + np.roll(x, -1)) * cross).sum() / (6 * area)
+    cy = ((y + np.roll(y, -1)) * cross).sum() / (6 * area)
+    return float(cx + xy[0, 0]), float(cy + xy[0, 1])
+
+
+def instance_centres(inst: NDArray[np.integer]) -> tuple[NDArray[np.int64], Points]:
+    """Numbers [n] of the nuclei of an instance map [h w] (0 = none) and their centres of mass.
+
+    The centre of pixel 0 lies at 0.5.
+    """
+    rows, cols = np.nonzero(inst)
+    ids, of = np.unique(inst[rows, cols], return_inverse=True)
+    n = np.maximum(np.bincount(of, minlength=len(ids)), 1)
+    x = np.bincount(of, cols, len(ids)) / n + 0.5
+    y = np.bincount(of, rows, len(ids)) / n + 0.5
+    return ids.astype(np.int64), (x.astype(np.float32), y.astype(np.float32))
+
+
+def instance_codes(inst: NDArray[np.integer], codes: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The commonest code [n] under each nucleus of an instance map, in the order of `instance_centres`.
+
+    Code 0 (no class) counts only where a nucleus has no other.
+    """
+    at = inst > 0
+    ids, of = np.unique(inst[at], return_inverse=True)
+    value = codes[at].astype(np.int64)
+    n_codes = int(value.max(initial=0)) + 1
+    votes = np.bincount(of * n_codes + value, minlength=len(ids) * n_codes).reshape(len(ids), n_codes)
+    votes[:, 0] = np.minimum(votes[:, 0], votes[:, 1:].sum(axis=1) == 0)
+    return np.asarray(votes.argmax(axis=1), np.int64)
+
+
+def near(points: Points, shape: tuple[int, ...], mpp: float) -> NDArray[np.bool_]:
+    """[h w] the ground within `NEAR_UM` of a point: where a set that labels some nuclei only is known."""
+    out = np.zeros(shape[:2], np.uint8)
+    for x, y in zip(*points, strict=True):
+        cv2.circle(out, (round(float(x) - 0.5), round(float(y) - 0.5)), max(1, round(NEAR_UM / mpp)), 1, -1)
+    return out.astype(bool)
+
+
+def no_points() -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int8]]:
+    """`x_px, y_px, label` of a sample without nuclei."""
+    return np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros(0, np.int8)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `fields.csv` says of the fields of a folder, by name."""
+
+    rows: dict[str, dict[str, str]]
+
+    def sample_keys(self, name: str, image: str = "") -> dict[str, Any]:
+        """`name, group, patient, centre, organ, scanner` of a `Sample`.
+
+        Parameters
+        ----------
+        image : name of the image of which the field is a part; empty = the field itself.
+        """
+        image = image or name
+        row = self.rows.get(image, {})
+        patient, centre = tcga(image)
+        patient = row.get("patient") or patient
+        return {
+            "name": name,
+            "group": patient or image,
+            "patient": patient,
+            "centre": row.get("centre") or centre,
+            "organ": row.get("organ", "").lower(),
+            "scanner": row.get("scanner", "").lower(),
+        }
+
+
+def read_facts(root: Path) -> Facts:
+    """The table `fields.csv` of a folder: `name` and, as far as known, `patient, centre, organ, scanner`.
+
+    Without it a TCGA barcode in the name tells patient and centre.
+
+    Raises
+    ------
+    DataError : another column, or a name that stands there twice.
+    """
+    path = root / "fields.csv"
+    if not path.exists():
+        return Facts({})
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False).map(str.strip)
+    except (OSError, ValueError) as err:
+        raise DataError("is not a table", where=path, found=err) from err
+    columns = ["name", "patient", "centre", "organ", "scanner"]
+    odd = [c for c in table.columns if c not in columns]
+    if odd or "name" not in table.columns or table["name"].duplicated().any():
+        found = f"column {odd[0]}" if odd else "a name missing or there twice"
+        raise DataError("is not a table of the fields", where=path, found=found, do=f"use {', '.join(columns)}")
+    return Facts({row["name"]: row for row in table.to_dict("records")})

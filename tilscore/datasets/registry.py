@@ -1,0 +1,155 @@
+"""All layouts under their names: `read_set("nucls", folder)`."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from tilscore.datasets import (
+    aperio,
+    bcss,
+    coco,
+    consep,
+    crchisto,
+    lizard,
+    nucls,
+    ocelot,
+    pannuke,
+    panoptils,
+    plain,
+    qupath,
+    tiger,
+)
+from tilscore.datasets.classes import ClassMap
+from tilscore.datasets.sample import Sample
+from tilscore.errors import ConfigError
+
+Reader = Callable[..., Iterator[Sample]]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A layout: its reader, the classes that it knows, and what it is."""
+
+    read: Reader
+    classes: ClassMap
+    about: str
+
+
+def _plain(root: Path, *, mpp: float | None = None, classes: ClassMap = plain.CLASSES) -> Iterator[Sample]:
+    if mpp is None:
+        raise ConfigError("the resolution of a plain set is not stated in it", where=root, do="give its `mpp`")
+    yield from plain.read_plain(root, mpp, classes=classes)
+
+
+FORMATS: Mapping[str, Format] = {
+    "plain": Format(_plain, plain.CLASSES, "this project's own layout: PNG and CSV"),
+    "qupath": Format(qupath.read_qupath, qupath.CLASSES, "QuPath GeoJSON on slides or fields"),
+    "nucls": Format(nucls.read_nucls, nucls.CLASSES, "breast nuclei, PNG and CSV"),
+    "pannuke": Format(pannuke.read_pannuke, pannuke.CLASSES, "nuclei of 19 organs, npy folds"),
+    "tiger": Format(tiger.read_tiger, tiger.CLASSES, "breast lymphocytes and regions, COCO JSON and masks"),
+    "bcss": Format(bcss.read_bcss, bcss.CLASSES, "breast regions, masks"),
+    "panoptils": Format(panoptils.read_panoptils, panoptils.CLASSES, "breast regions and nuclei, masks and CSV"),
+    "consep": Format(consep.read_consep, consep.CLASSES, "colon nuclei, MATLAB"),
+    "crchisto": Format(crchisto.read_crchisto, crchisto.CLASSES, "colon nucleus centres, MATLAB and BMP"),
+    "lizard": Format(lizard.read_lizard, lizard.CLASSES, "colon nuclei, MATLAB"),
+    "conic": Format(lizard.read_conic, lizard.CLASSES, "colon nuclei, npy patches of Lizard"),
+    "monuseg": Format(aperio.read_monuseg, aperio.MONUSEG, "untyped nuclei of seven organs, ImageScope XML"),
+    "monusac": Format(aperio.read_monusac, aperio.MONUSAC, "four types of nuclei in four organs, ImageScope XML"),
+    "ocelot": Format(ocelot.read_ocelot, ocelot.CLASSES, "tumour and other cells of six organs, CSV and JSON"),
+    "coco": Format(coco.read_coco, coco.CLASSES, "outlines or boxes, COCO JSON"),
+}
+
+
+def class_map(name: str, classes: Mapping[str, str] | None = None) -> ClassMap:
+    """The class map of a layout, with a user's changes (`ClassMap.changed`)."""
+    return _format(name).classes.changed(classes or {})
+
+
+def read_set(
+    name: str,
+    root: Path,
+    *,
+    mpp: float | None = None,
+    source: str = "",
+    classes: Mapping[str, str] | None = None,
+    organ: str = "",
+    scanner: str = "",
+    centre: str = "",
+    coarsen_to_mpp: float | None = None,
+    **options: Any,
+) -> list[Sample]:
+    """All fields of a set.
+
+    Parameters
+    ----------
+    name : a layout, a key of `FORMATS`.
+    root : the set's folder.
+    mpp : um/px of its images, where the set does not state it, or to overrule it.
+    source : name of the set in splits and results; empty = the folder's name.
+    classes : changes of the class map: class of the set to a word (`ClassMap.changed`).
+    organ, scanner, centre : what holds for all fields that do not tell it themselves.
+    coarsen_to_mpp : average whole pixels together up to this resolution while reading, to save memory.
+    options : further arguments of the layout's reader, e.g. `organs` of PanNuke or `skip` of Lizard.
+
+    Raises
+    ------
+    ConfigError : no such layout or option.
+    DataError : the folder does not hold that layout, or a file in it does not fit.
+    """
+    reader = _format(name).read
+    known = list(inspect.signature(reader).parameters)[1:]
+    for option in options:
+        if option not in known:
+            raise ConfigError(f"layout {name} has no option {option}", do=f"use {', '.join(known)}")
+    out = []
+    for sample in partial(reader, root, mpp=mpp, classes=class_map(name, classes), **options)():
+        told = replace(
+            sample,
+            source=source or root.resolve().name,
+            organ=sample.organ or organ,
+            scanner=sample.scanner or scanner,
+            centre=sample.centre or centre,
+        )
+        out.append(told if coarsen_to_mpp is None else coarsened(told, coarsen_to_mpp))
+    return out
+
+
+def coarsened(sample: Sample, mpp: float) -> Sample:
+    """`sample` with as many whole pixels averaged together as stay at or below `mpp`; unchanged where that is one.
+
+    A coarse pixel is known where all of its pixels are; its region is that of the pixel in its middle.
+    """
+    k = int(mpp / sample.mpp + 1e-6)
+    if k < 2:
+        return sample
+    height, width = (n // k * k for n in sample.image.shape[:2])
+    image = cv2.resize(sample.image[:height, :width], (width // k, height // k), interpolation=cv2.INTER_AREA)
+    known, regions = sample.known, sample.regions
+    if known is not None:
+        known = np.asarray(known[:height, :width].reshape(height // k, k, -1, k).all(axis=(1, 3)))
+    return replace(
+        sample,
+        image=np.asarray(image, np.uint8),
+        mpp=sample.mpp * k,
+        x_px=sample.x_px / np.float32(k),
+        y_px=sample.y_px / np.float32(k),
+        known=known,
+        regions=None if regions is None else np.ascontiguousarray(regions[k // 2 : height : k, k // 2 : width : k]),
+    )
+
+
+def _format(name: str) -> Format:
+    if name not in FORMATS:
+        near = difflib.get_close_matches(name, FORMATS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError("no such layout of annotated sets", found=name, do=f"use one of {', '.join(FORMATS)}{hint}")
+    return FORMATS[name]

@@ -1,0 +1,47 @@
+"""Folds that keep together what belongs together: patients across sets, or centres."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tilscore.datasets.sample import Sample
+
+By = Literal["patient", "centre"]
+KEPT = -1
+"""Fold of a sample that is never held out."""
+
+
+def group_of(sample: Sample, by: By = "patient") -> tuple[str, str]:
+    """What must stay on one side of a split: a patient wherever their slides are, else (set, group).
+
+    By centre: the centre, else the set as a whole.
+    """
+    if by == "centre":
+        return ("centre", sample.centre) if sample.centre else (sample.source, "")
+    return ("patient", sample.patient) if sample.patient else (sample.source, sample.group or sample.name)
+
+
+def folds_of(
+    samples: Sequence[Sample], n_folds: int, *, by: By = "patient", kept: Collection[str] = ()
+) -> NDArray[np.int64]:
+    """Fold [n] of each sample, 0 to `n_folds` - 1, the same in every run.
+
+    Each set's groups are dealt out in an order drawn with seed 0, so that every fold has its share of every set; a
+    group that an earlier set has dealt out stays where it is: NuCLS, BCSS, PanopTILs and TIGER share patients.
+
+    Parameters
+    ----------
+    kept : sets that are never held out (fold `KEPT`). A group that another set shares with them is held out from
+        both, and then their samples get the fold of the group.
+    """
+    fold: dict[tuple[str, str], int] = {}
+    for source in sorted({s.source for s in samples} - set(kept)):
+        groups = sorted({group_of(s, by) for s in samples if s.source == source})
+        order = np.random.default_rng(0).permutation(len(groups))
+        for i, g in enumerate(order):
+            fold.setdefault(groups[g], i % n_folds)
+    return np.array([fold.get(group_of(s, by), KEPT) for s in samples], np.int64)

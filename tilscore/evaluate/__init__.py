@@ -1,0 +1,34 @@
+"""Evaluation as a stage: a network against annotated fields, its figures with intervals, and its calibration."""
+
+from tilscore.evaluate.calibration import calibrated, cross_fit, fit_calibration
+from tilscore.evaluate.predict import (
+    RADII_UM,
+    RADIUS_UM,
+    FieldResult,
+    match_sample,
+    predict_all,
+    predict_crop,
+    region_confusion,
+)
+from tilscore.evaluate.report import report
+from tilscore.evaluate.summary import SetScores, as_table, dice, evaluate_net, flat_scores, summarise
+
+__all__ = [
+    "RADII_UM",
+    "RADIUS_UM",
+    "FieldResult",
+    "SetScores",
+    "as_table",
+    "calibrated",
+    "cross_fit",
+    "dice",
+    "evaluate_net",
+    "fit_calibration",
+    "flat_scores",
+    "match_sample",
+    "predict_all",
+    "predict_crop",
+    "region_confusion",
+    "report",
+    "summarise",
+]

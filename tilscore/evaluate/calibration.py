@@ -1,0 +1,187 @@
+"""Probabilities that mean what they say, and operating points: fitted on fields that the network did not learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import log_expit, log_softmax
+
+from tilscore.errors import DataError
+from tilscore.evaluate.predict import FieldResult, by_set
+from tilscore.labels import Cell
+from tilscore.modelcard import Calibration, ModelConfig
+from tilscore.peaks import IDENTITY
+
+N_BINS = 15
+"""Equal bins of probability for reliability and its error (Guo et al. 2017 use 15)."""
+MIN_CASES = 50
+"""Fewer of either outcome say too little for a fit; what they would have decided stays as it is."""
+SLOPES = (0.05, 20.0)
+CLOSE = 0.005
+"""Loss of F1 that a threshold common to all classes is worth."""
+THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.01), 2)
+"""Operating points that are tried, as calibrated P(nucleus)."""
+
+
+def platt(logit: NDArray[np.floating], hit: NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and shift of the logistic regression of `hit` [n] on `logit` [n] (Platt 1999), the slope above 0.
+
+    Slope 1 and shift 0 where there are fewer than `MIN_CASES` hits or misses.
+    """
+    if min(int(hit.sum()), int((~hit).sum())) < MIN_CASES:
+        return 1.0, 0.0
+    x, sign = np.asarray(logit, float), np.where(hit, 1.0, -1.0)
+
+    def cost(v: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        z = sign * (v[0] * x + v[1])
+        pull = -sign * np.exp(log_expit(-z))
+        return float(-log_expit(z).mean()), np.array([(pull * x).mean(), pull.mean()])
+
+    best = minimize(cost, [1.0, 0.0], jac=True, method="L-BFGS-B", bounds=[SLOPES, (-20, 20)])
+    return float(best.x[0]), float(best.x[1])
+
+
+def temperature(logits: NDArray[np.floating], label: NDArray[np.int64]) -> float:
+    """The slope (1 / temperature) that makes softmax(slope * logits) most likely (Guo et al. 2017).
+
+    1 with fewer than `MIN_CASES` nuclei.
+
+    Parameters
+    ----------
+    logits : [n 4]. label : [n], values of `labels.Cell`.
+    """
+    if len(label) < MIN_CASES:
+        return 1.0
+    x, rows = np.asarray(logits, float), np.arange(len(label))
+
+    def cost(log_slope: float) -> float:
+        return float(-log_softmax(x * np.exp(log_slope), axis=1)[rows, label].mean())
+
+    return float(np.exp(minimize_scalar(cost, bounds=np.log(SLOPES), method="bounded").x))
+
+
+def fit_calibration(fields: Sequence[FieldResult], *, name: str = "") -> Calibration:
+    """Calibration and operating points from fields that were held out of training.
+
+    Detection is fitted on every candidate that counts (`FieldResult.judged`), the types on all candidates that found a
+    typed nucleus. The common operating point has the best detection F1, averaged over sets; each class's is the
+    nearest to it at which the class's F1 is within `CLOSE` of its best: class curves are flat and their tops wander.
+
+    Parameters
+    ----------
+    name : of the fields, for `Calibration.fitted_on`.
+
+    Raises
+    ------
+    DataError : no field.
+    """
+    if not fields:
+        raise DataError("no field to calibrate on", do="give fields that were held out of training")
+    logit = np.concatenate([f.found.logit[f.judged] for f in fields])
+    hit = np.concatenate([(f.owner >= 0)[f.judged] for f in fields])
+    slope, shift = platt(logit, hit)
+    label = np.concatenate([_label(f) for f in fields])
+    types = np.concatenate([f.found.type_logits for f in fields])
+    type_slope = temperature(types[label >= 0], label[label >= 0])
+    sources = name or ", ".join(f"{s} ({len(own)} fields)" for s, own in by_set(list(fields)).items())
+    fitted = Calibration(slope, shift, type_slope, fitted_on=sources)
+    return replace(fitted, class_thresholds=_thresholds([f.at(0.0, fitted) for f in fields]))
+
+
+def _label(f: FieldResult) -> NDArray[np.int64]:
+    """[k] class of the nucleus that each candidate found; -1 where it found none, or one without a class."""
+    label = np.append(f.sample.label.astype(np.int64), -1)
+    return np.asarray(label[f.owner], np.int64)
+
+
+def _thresholds(fields: list[FieldResult]) -> tuple[float, ...]:
+    """One threshold a class; a class with too few nuclei in every set gets that of detection as a whole."""
+    sets = [own for own in by_set(fields).values() if all(f.known_mm2 > 0 for f in own)]
+    whole = _mean_curve(sets, None)
+    if whole is None:
+        return (0.0,) * len(Cell)
+    common = float(THRESHOLDS[int(whole.argmax())])
+    out = []
+    for cell in Cell:
+        curve = _mean_curve(sets, cell)
+        near = THRESHOLDS[curve >= curve.max() - CLOSE] if curve is not None else np.array([common])
+        out.append(float(near[int(np.abs(near - common).argmin())]))
+    return tuple(out)
+
+
+def _mean_curve(sets: list[list[FieldResult]], cell: Cell | None) -> NDArray[np.float64] | None:
+    """F1 at each of `THRESHOLDS`, averaged over the sets that have enough nuclei; None where none has."""
+    curves = [c for own in sets if (c := _f1_curve(own, cell)) is not None]
+    return np.mean(curves, axis=0) if curves else None
+
+
+def _f1_curve(fields: list[FieldResult], cell: Cell | None) -> NDArray[np.float64] | None:
+    """F1 of one class (None: of nuclei) at each of `THRESHOLDS`; None with fewer than `MIN_CASES` nuclei."""
+    prob, hit = [], []
+    n_true = 0
+    for f in fields:
+        label = _label(f)
+        use = f.judged.copy()
+        if cell is None:
+            right = f.owner >= 0
+            n_true += len(f.sample.label)
+        else:
+            right = label == cell
+            n_true += int((f.sample.label == cell).sum())
+            use &= (f.probs[1].argmax(axis=1) == cell) & ~((f.owner >= 0) & (label < 0))
+        prob.append(f.probs[0][use])
+        hit.append(right[use])
+    if n_true < MIN_CASES:
+        return None
+    p, h = np.concatenate(prob), np.concatenate(hit)
+    over = p[:, None] > THRESHOLDS
+    return np.asarray(2 * (over & h[:, None]).sum(axis=0) / (over.sum(axis=0) + n_true), np.float64)
+
+
+def calibrated(config: ModelConfig, fields: Sequence[FieldResult], *, name: str = "") -> ModelConfig:
+    """`config` with the calibration fitted on `fields`, and its detection threshold at the lowest of the classes."""
+    fitted = fit_calibration(fields, name=name)
+    lowest = min(fitted.class_thresholds)
+    return replace(config, calibration=fitted, detection_threshold=lowest or config.detection_threshold)
+
+
+def cross_fit(parts: Sequence[Sequence[FieldResult]]) -> list[FieldResult]:
+    """Each part under the calibration and operating points of the other parts: what a calibrated model would do.
+
+    Parameters
+    ----------
+    parts : the held-out fields of each fold, found by that fold's network.
+
+    Raises
+    ------
+    DataError : fewer than two parts.
+    """
+    if len(parts) < 2:
+        raise DataError("calibration cannot be tested on the fields it is fitted on", do="give two folds or more")
+    out = []
+    for i, part in enumerate(parts):
+        fitted = fit_calibration([f for k, other in enumerate(parts) if k != i for f in other])
+        out += [f.at(min(fitted.class_thresholds), fitted) for f in part]
+    return out
+
+
+def bins_of(prob: NDArray[np.floating], hit: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """[15 3] of each bin of probability: number of cases, sum of their probabilities, number of hits."""
+    at = np.minimum((np.asarray(prob, float) * N_BINS).astype(np.int64), N_BINS - 1)
+    sums = [np.bincount(at, weights=w, minlength=N_BINS) for w in (np.ones(len(at)), prob, hit)]
+    return np.stack(sums, axis=1)
+
+
+def calibration_error(bins: NDArray[np.floating]) -> float:
+    """Expected calibration error (Naeini et al. 2015) of `bins` [15 3]; NaN without a case."""
+    n = float(bins[:, 0].sum())
+    return float(np.abs(bins[:, 1] - bins[:, 2]).sum() / n) if n else float("nan")
+
+
+def uncalibrated(fields: Sequence[FieldResult]) -> list[FieldResult]:
+    """The same cells with the probabilities that the network states, for comparison."""
+    return [f.at(f.threshold, IDENTITY) for f in fields]

@@ -1,0 +1,164 @@
+"""Every figure of a pool of fields as a function of the weight of each group, so that its interval needs no other code.
+
+A group is what is drawn again in the bootstrap: a patient or an image. With all weights 1 the figures are those of
+the fields as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import nan
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tilscore.evaluate.calibration import bins_of, calibration_error
+from tilscore.evaluate.froc import Froc, froc_of
+from tilscore.evaluate.predict import FieldResult
+from tilscore.evaluate.summary import dice
+from tilscore.labels import Cell
+from tilscore.metrics import confusion, scores_of
+
+Weights = NDArray[np.floating]
+T = TypeVar("T", np.int64, np.float64)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Cases of one class against the rest, in order of their probability.
+
+    Parameters
+    ----------
+    rank : [n] int, place of the probability among the distinct ones, lowest first.
+    positive : [n] bool. group : [n] int.
+    """
+
+    rank: NDArray[np.int64]
+    positive: NDArray[np.bool_]
+    group: NDArray[np.int64]
+
+    def auroc(self, weight: Weights) -> float:
+        """Chance that a case of the class is ranked above another (ties half); NaN where one of the two is missing."""
+        w = weight[self.group]
+        n = int(self.rank.max(initial=-1)) + 1
+        yes = np.bincount(self.rank, weights=w * self.positive, minlength=n)
+        no = np.bincount(self.rank, weights=w * ~self.positive, minlength=n)
+        both = yes.sum() * no.sum()
+        return float((yes * (np.cumsum(no) - no / 2)).sum() / both) if both else nan
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Fields as sums per group; the axes after the group's are those of the tables.
+
+    Parameters
+    ----------
+    cells, closed : [g 6 5], `metrics.confusion` of all fields, and of those in which every nucleus is marked.
+    regions : [g 5 5]. bins : per probability, [g 15 3], `calibration.bins_of`.
+    """
+
+    groups: tuple[str, ...]
+    cells: NDArray[np.int64]
+    closed: NDArray[np.int64]
+    regions: NDArray[np.int64]
+    bins: dict[str, NDArray[np.float64]]
+    rankings: dict[str, Ranking]
+    frocs: dict[str, Froc]
+
+
+def pool(fields: list[FieldResult]) -> Pool:
+    """Everything that the figures need of some fields."""
+    groups = tuple(dict.fromkeys(f.group for f in fields))
+    at = np.array([groups.index(f.group) for f in fields], np.int64)
+
+    def per_group(tables: list[NDArray[T]]) -> NDArray[T]:
+        out = np.zeros((len(groups), *tables[0].shape), tables[0].dtype)
+        np.add.at(out, at, np.stack(tables))
+        return out
+
+    tables = [confusion(f.matches) for f in fields]
+    cases = [_cases(f) for f in fields]
+    return Pool(
+        groups=groups,
+        cells=per_group(tables),
+        closed=per_group([t * f.matches.exhaustive for t, f in zip(tables, fields, strict=True)]),
+        regions=per_group([f.regions for f in fields]),
+        bins={name: per_group([bins_of(*c[name]) for c in cases]) for name in cases[0]},
+        rankings={c.name.lower(): _ranking(fields, at, c) for c in Cell},
+        frocs={"nuclei": froc_of(fields, at, None), "inflammatory": froc_of(fields, at, Cell.INFLAMMATORY)},
+    )
+
+
+def _labels(f: FieldResult) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Class of the nucleus each cell of the field is paired with (-1 = none or untyped), and whether it has a pair."""
+    label = np.full(len(f.cells), -1, np.int64)
+    paired = np.zeros(len(f.cells), bool)
+    label[f.matches.pairs[:, 1]] = f.matches.true_label[f.matches.pairs[:, 0]]
+    paired[f.matches.pairs[:, 1]] = True
+    return label, paired
+
+
+def _cases(f: FieldResult) -> dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Probability and outcome of every kept cell, for each probability that is checked.
+
+    `detection`: P(nucleus). `inflammatory`: P(inflammatory nucleus), without cells on untyped nuclei.
+    `inflammatory_given_nucleus`: P(inflammatory | nucleus) of cells on typed nuclei.
+    Where not every nucleus is marked, the first two are unknown.
+    """
+    label, paired = _labels(f)
+    detection, types = (p[f.cells] for p in f.probs)
+    til = types[:, Cell.INFLAMMATORY]
+    closed = np.full(len(label), f.matches.exhaustive)
+    known = closed & ~(paired & (label < 0)) & f.typed
+    typed = label >= 0
+    hit = label == Cell.INFLAMMATORY
+    return {
+        "detection": (detection[closed], paired[closed]),
+        "inflammatory": ((detection * til)[known], hit[known]),
+        "inflammatory_given_nucleus": (til[typed], hit[typed]),
+    }
+
+
+def _ranking(fields: list[FieldResult], at: NDArray[np.int64], cell: Cell) -> Ranking:
+    """Matched, typed nuclei in order of P(class | nucleus)."""
+    prob, label, group = [], [], []
+    for f, g in zip(fields, at, strict=True):
+        own, _ = _labels(f)
+        typed = own >= 0
+        prob.append(f.probs[1][f.cells][typed, cell])
+        label.append(own[typed])
+        group.append(np.full(int(typed.sum()), g))
+    rank = np.unique(np.concatenate(prob), return_inverse=True)[1].astype(np.int64)
+    return Ranking(rank, np.concatenate(label) == cell, np.concatenate(group))
+
+
+def figures(pool: Pool, weight: Weights | None = None) -> dict[str, float]:
+    """All figures by name, `part/figure` or `part/figure/class`; NaN where there is nothing to count.
+
+    Parameters
+    ----------
+    weight : [g], how often each group counts; None = once.
+    """
+    w = np.ones(len(pool.groups)) if weight is None else weight
+
+    def total(tables: NDArray[np.number]) -> NDArray[np.floating]:
+        return np.asarray(np.tensordot(w, tables, axes=1), np.float64)
+
+    s = scores_of(total(pool.cells), total(pool.closed))
+    out = {"detection/f1": s.f_detection, "detection/precision": s.precision, "detection/recall": s.recall}
+    by_class = {
+        "f_c": s.f_class,
+        "f1_joint": s.f1_joint,
+        "precision": s.precision_class,
+        "recall": s.recall_class,
+        "f1_given_nucleus": s.f1_given_nucleus,
+        "auroc_given_nucleus": {name: r.auroc(w) for name, r in pool.rankings.items()},
+    }
+    out.update({f"class/{key}/{name}": v for key, values in by_class.items() for name, v in values.items()})
+    out["class/f1_joint/weighted"] = s.f1_weighted
+    for name, curve in pool.frocs.items():
+        out.update({f"froc/{name}/{key}": v for key, v in curve.figures(w).items()})
+    out.update({f"calibration/ece/{name}": calibration_error(total(b)) for name, b in pool.bins.items()})
+    out.update({f"region/dice/{name}": v for name, v in dice(total(pool.regions)).items()})
+    return out

@@ -1,0 +1,228 @@
+"""The network on annotated fields: what it finds, beside what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tilscore.augment import Crop, plain_crop
+from tilscore.datasets.sample import Sample
+from tilscore.labels import UNKNOWN, Region
+from tilscore.metrics import Matches, claim, match
+from tilscore.modelcard import CELL_STRIDE, DETECTION_THRESHOLD, MPP, REGION_STRIDE, Calibration
+from tilscore.peaks import IDENTITY, Candidates, Peaks, find_candidates, lowest_logit, operate, probabilities
+
+if TYPE_CHECKING:
+    from tilscore.nets import TilNet
+
+RADII_UM = {"crchisto": 3.3}
+"""Matching radius where a set's literature has another than 3 um (SC-CNN: 6 px of 0.55 um)."""
+RADIUS_UM = 3.0
+FLOOR = 0.02
+"""Uncalibrated probability down to which candidates are kept, so that curves reach 300 false positives per mm2."""
+
+
+def radius_of(source: str, radius_um: float | None = None) -> float:
+    """Matching radius of a set, um: what was asked for, else what its literature uses."""
+    return radius_um if radius_um is not None else RADII_UM.get(source, RADIUS_UM)
+
+
+@dataclass(frozen=True)
+class FieldResult:
+    """One field: its annotation, every candidate of the network, and the operating point it is judged at.
+
+    Parameters
+    ----------
+    sample : the annotated field.
+    found : candidates down to `FLOOR`, in pixels at 0.5 um/px; none outside the image.
+    regions : [true found] pixel counts [5 5] at 4 um/px.
+    radius_um : a detection this far from a nucleus still is it.
+    threshold, calibration : as for `peaks.operate`.
+    """
+
+    sample: Sample
+    found: Candidates
+    regions: NDArray[np.int64]
+    radius_um: float = RADIUS_UM
+    threshold: float = DETECTION_THRESHOLD
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def at(self, threshold: float, calibration: Calibration) -> FieldResult:
+        """The same candidates at another operating point."""
+        return replace(self, threshold=threshold, calibration=calibration)
+
+    @property
+    def source(self) -> str:
+        return self.sample.source
+
+    @property
+    def group(self) -> str:
+        """What belongs together when fields are drawn again: patient or image, within the set."""
+        return f"{self.sample.source}/{self.sample.group or self.sample.name}"
+
+    def tag(self, name: str) -> str:
+        """`organ`, `scanner` or `centre` of the field; empty where the set does not tell it."""
+        return str(getattr(self.sample, name, "") or "")
+
+    @cached_property
+    def true_um(self) -> NDArray[np.float64]:
+        """[n 2] nucleus centres, um from the field's corner."""
+        return np.stack([self.sample.x_px, self.sample.y_px], 1).astype(np.float64) * self.sample.mpp
+
+    @cached_property
+    def found_um(self) -> NDArray[np.float64]:
+        """[k 2] candidates, um from the field's corner."""
+        return np.stack([self.found.x_px, self.found.y_px], 1).astype(np.float64) * MPP
+
+    @cached_property
+    def known_mm2(self) -> float:
+        """Area in which every nucleus is marked."""
+        known = self.sample.known
+        n = self.sample.image.shape[0] * self.sample.image.shape[1] if known is None else int(known.sum())
+        return n * self.sample.mpp**2 / 1e6
+
+    @cached_property
+    def in_known(self) -> NDArray[np.bool_]:
+        """[k] whether a candidate lies where every nucleus is marked."""
+        if self.sample.known is None:
+            return np.ones(len(self.found_um), bool)
+        x, y = np.floor(self.found_um / self.sample.mpp).astype(np.int64).T
+        return np.asarray(self.sample.known[y, x], bool)
+
+    @property
+    def typed(self) -> bool:
+        """Whether the classes of this field are known: it has no nuclei, or some of them have a class."""
+        return len(self.sample.label) == 0 or bool((self.sample.label >= 0).any())
+
+    @cached_property
+    def probs(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """P(nucleus) [k] and P(class | nucleus) [k 4], calibrated."""
+        return probabilities(self.found.logit, self.found.type_logits, self.calibration)
+
+    @cached_property
+    def kept(self) -> NDArray[np.bool_]:
+        """[k] candidates that are cells at the operating point."""
+        numbered = self.found._replace(x_px=np.arange(len(self.found.logit), dtype=np.float32))
+        keep = np.zeros(len(self.found.logit), bool)
+        keep[operate(numbered, self.threshold, self.calibration).x_px.astype(np.int64)] = True
+        return keep
+
+    @cached_property
+    def owner(self) -> NDArray[np.int64]:
+        """[k] true nucleus of each candidate, -1 = none; the more probable choose first (`metrics.claim`)."""
+        return claim(self.true_um, self.found_um, self.found.logit, self.radius_um)
+
+    @cached_property
+    def judged(self) -> NDArray[np.bool_]:
+        """[k] candidates that count: where every nucleus is marked, or on a nucleus."""
+        return np.asarray(self.in_known | (self.owner >= 0), bool)
+
+    @cached_property
+    def cells(self) -> NDArray[np.int64]:
+        """[c] index of the candidates in `matches`: kept, and paired or where every nucleus is marked."""
+        kept = np.flatnonzero(self.kept)
+        pairs = match(self.true_um, self.found_um[kept], self.radius_um)
+        counts = self.in_known[kept]
+        counts[pairs[:, 1]] = True
+        return np.asarray(kept[counts], np.int64)
+
+    @cached_property
+    def matches(self) -> Matches:
+        """The cells at the operating point, paired with the truth as well as possible."""
+        pairs = match(self.true_um, self.found_um[self.cells], self.radius_um)
+        named = self.probs[1][self.cells].argmax(axis=1).astype(np.int64)
+        return Matches(pairs, self.sample.label.astype(np.int64), named, exhaustive=self.known_mm2 > 0)
+
+
+def _forward(net: TilNet, crop: Crop) -> list[NDArray[np.float32]]:
+    """The four maps of one crop, without the batch axis."""
+    import torch
+
+    device = next(net.parameters()).device
+    image = torch.from_numpy(crop.image.transpose(2, 0, 1)[None].astype(np.float32)).to(device)
+    with torch.inference_mode():
+        return [m[0].float().cpu().numpy() for m in net(image.contiguous(memory_format=torch.channels_last))]
+
+
+def predict_crop(
+    net: TilNet, crop: Crop, threshold: float, calibration: Calibration = IDENTITY
+) -> tuple[Peaks, NDArray[np.uint8]]:
+    """Cells and regions [h/8 w/8] of one crop at 0.5 um/px."""
+    maps = _forward(net, crop)
+    found = find_candidates(maps[0][0], maps[1], maps[2], lowest_logit(threshold, calibration), CELL_STRIDE)
+    return operate(found, threshold, calibration), maps[3].argmax(axis=0).astype(np.uint8)
+
+
+def predict_all(
+    net: TilNet,
+    samples: list[Sample],
+    threshold: float,
+    calibration: Calibration = IDENTITY,
+    *,
+    radius_um: float | None = None,
+) -> list[FieldResult]:
+    """Run the network on whole fields at 0.5 um/px; it is left in the mode it was in.
+
+    Parameters
+    ----------
+    radius_um : matching radius; None = each set's own (`RADII_UM`).
+    """
+    was_training = net.training
+    net.eval()
+    out = []
+    for sample in samples:
+        maps = _forward(net, plain_crop(sample))
+        out.append(judge(sample, maps, threshold, calibration, radius_um=radius_um))
+    net.train(was_training)
+    return out
+
+
+def judge(
+    sample: Sample,
+    maps: list[NDArray[np.float32]],
+    threshold: float,
+    calibration: Calibration = IDENTITY,
+    *,
+    radius_um: float | None = None,
+) -> FieldResult:
+    """The result of a field from the network's maps (as `nets.CellMaps`, without the batch axis)."""
+    lowest = min(lowest_logit(FLOOR), lowest_logit(threshold, calibration))
+    found = _inside(sample, find_candidates(maps[0][0], maps[1], maps[2], lowest, CELL_STRIDE))
+    regions = region_confusion(sample, maps[3].argmax(axis=0).astype(np.uint8))
+    return FieldResult(sample, found, regions, radius_of(sample.source, radius_um), threshold, calibration)
+
+
+def _inside(sample: Sample, found: Candidates) -> Candidates:
+    """The candidates that lie in the image and not in the margin that the crop adds."""
+    height, width = sample.image.shape[:2]
+    x, y = (np.floor(v.astype(np.float64) * MPP / sample.mpp) for v in (found.x_px, found.y_px))
+    keep = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    return Candidates(*(v[keep] for v in found))
+
+
+def match_sample(sample: Sample, peaks: Peaks, radius_um: float | None = None) -> Matches:
+    """Pair a field's nuclei with cells found on its crop at 0.5 um/px; as `FieldResult.matches`, from probabilities."""
+    with np.errstate(divide="ignore"):
+        found = _inside(sample, Candidates(peaks.x_px, peaks.y_px, peaks.detection, np.log(peaks.types)))
+    none = np.zeros((len(Region), len(Region)), np.int64)
+    every = FieldResult(sample, found, none, radius_of(sample.source, radius_um), 1e-9, IDENTITY)
+    return every.matches
+
+
+def region_confusion(sample: Sample, regions: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """[true found] pixel counts at 4 um/px over the labelled pixels of a field."""
+    out = np.zeros((len(Region), len(Region)), np.int64)
+    truth = plain_crop(sample).regions[REGION_STRIDE // 2 :: REGION_STRIDE, REGION_STRIDE // 2 :: REGION_STRIDE]
+    known = truth != UNKNOWN
+    np.add.at(out, (truth[known], regions[known]), 1)
+    return out
+
+
+def by_set(fields: list[FieldResult]) -> Mapping[str, list[FieldResult]]:
+    """Fields of each set, in the order of the sets."""
+    return {s: [f for f in fields if f.source == s] for s in dict.fromkeys(f.source for f in fields)}

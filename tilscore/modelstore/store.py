@@ -1,0 +1,188 @@
+"""Models on disk: a folder with `config.json`, `model.safetensors` and a card; found by name or path, hash checked."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tilscore.config import as_values, parse_config
+from tilscore.errors import ModelError, TilscoreError
+from tilscore.files import replacing, sha256, write_json, write_text
+from tilscore.modelcard import CELL_CLASSES, FORMAT, REGION_CLASSES, ModelConfig
+from tilscore.modelstore.firstcard import first_card
+from tilscore.modelstore.hub import fetch, is_hub
+
+if TYPE_CHECKING:
+    from tilscore.nets import TilNet
+
+DEFAULT_MODEL = "tilscore-lite"
+"""What a run uses when no model is named."""
+PICKLES = {".pt", ".pth", ".ckpt", ".pkl", ".bin"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that was found and checked, not yet loaded."""
+
+    folder: Path
+    config: ModelConfig
+
+    @property
+    def ident(self) -> str:
+        """Name and the start of the weights' hash, for tables."""
+        return f"{self.config.name}@{self.config.weights_sha256[:8]}"
+
+    @property
+    def weights(self) -> Path:
+        """The file of the weights."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def card(self) -> Path:
+        """The file of the card; it may be missing."""
+        return self.folder / "README.md"
+
+    def load(self) -> TilNet:
+        """The network with its weights, in evaluation mode, on the CPU.
+
+        Raises
+        ------
+        ModelError : the weights do not fit the network, or are not finite.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        from tilscore.nets import TilNet
+
+        try:
+            tensors = load_file(self.weights)
+            net = TilNet(self.config.net)
+            net.load_state_dict(tensors)
+        except (SafetensorError, RuntimeError, OSError) as err:
+            found = str(err).split("\n")[0]
+            raise ModelError("weights do not fit the network", where=self.weights, found=found) from err
+        broken = next((k for k, v in tensors.items() if not v.isfinite().all()), None)
+        if broken:
+            do = "train or copy the model again"
+            raise ModelError("weights are not finite", where=self.weights, found=broken, do=do)
+        return net.eval()
+
+
+def save_model(folder: Path, net: TilNet, cfg: ModelConfig, *, card: str | None = None) -> Model:
+    """Write `model.safetensors`, then `config.json` with its hash, and a card.
+
+    Parameters
+    ----------
+    card : Markdown; None keeps the card that is there, or writes a first one for a person to complete.
+    """
+    from safetensors.torch import save_file
+
+    weights = folder / "model.safetensors"
+    with replacing(weights) as beside:
+        save_file({k: v.contiguous() for k, v in net.state_dict().items()}, beside)
+        beside.chmod(0o644)
+    cfg = replace(cfg, weights_sha256=sha256(weights))
+    write_json(folder / "config.json", as_values(cfg))
+    model = Model(folder, cfg)
+    if card is not None or not model.card.exists():
+        write_text(model.card, first_card(cfg) if card is None else card)
+    return model
+
+
+def user_store() -> Path:
+    """The folder that models are added to: `$TILSCORE_MODELS`, else in the platform's folder for a user's data."""
+    import platformdirs
+
+    own = os.environ.get("TILSCORE_MODELS")
+    return Path(own) if own else Path(platformdirs.user_data_dir("tilscore", appauthor=False)) / "models"
+
+
+def shipped_store() -> Path:
+    """The folder of the models that come with tilscore."""
+    return Path(__file__).parents[2] / "models"
+
+
+def stores() -> list[Path]:
+    """Folders that are searched for models by name, first hit wins."""
+    return [user_store(), shipped_store()]
+
+
+def model_folders() -> list[Path]:
+    """Folders of all models of the stores, sound or not, by name; each name once."""
+    found = {}
+    for store in reversed(stores()):
+        found.update({p.parent.name: p.parent for p in store.glob("*/config.json") if p.parent.name[0] != "."})
+    return [found[name] for name in sorted(found)]
+
+
+def list_models() -> list[Model]:
+    """All models of the stores that can be read, by name."""
+    found = []
+    for folder in model_folders():
+        try:
+            found.append(read_model(folder))
+        except TilscoreError:
+            continue
+    return found
+
+
+def find_model(address: str) -> Model:
+    """The model in a folder, of a name in one of the stores, or of a hub repository; its hash is checked.
+
+    Parameters
+    ----------
+    address : a folder, a name, or `hub:owner/name[@revision]`. Of a hub repository the copy in the local cache is used
+        where there is one, so that a model does not change between two runs; `add_model` asks the hub for the newest.
+
+    Raises
+    ------
+    ModelError : no such model, a pickle instead of a model, a damaged or foreign one, a hub that cannot be reached.
+    """
+    return check_weights(read_model(find_folder(address)))
+
+
+def find_folder(address: str) -> Path:
+    """The folder of a model, whether or not the model in it is sound; arguments and errors as for `find_model`."""
+    if is_hub(address):
+        return fetch(address)
+    path = Path(address)
+    if path.is_file() or path.suffix in PICKLES:
+        do = "give the folder of a model: config.json with model.safetensors"
+        raise ModelError(
+            "is a file, not a model folder; pickled weights can run code and are refused", where=path, do=do
+        )
+    for folder in [path, *(store / address for store in stores())]:
+        if (folder / "config.json").is_file():
+            return folder
+    names = ", ".join(f.name for f in model_folders()) or "none"
+    raise ModelError("no such model", found=address, do=f"use a folder, hub:owner/name, or one of: {names}")
+
+
+def read_model(folder: Path) -> Model:
+    """Read and check `config.json`; the weights are not touched."""
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise ModelError("is not a model's config", where=path, found=err) from err
+    if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
+        raise ModelError("is of another format", where=path, found=values["format"], do="update tilscore")
+    cfg = parse_config(ModelConfig, values, where=str(path))
+    for key, ours in (("cell_classes", CELL_CLASSES), ("region_classes", REGION_CLASSES)):
+        if getattr(cfg, key) != ours:
+            raise ModelError(f"{key} in another order or of other names", where=path, found=getattr(cfg, key))
+    return Model(folder, cfg)
+
+
+def check_weights(model: Model) -> Model:
+    """The model itself, when its weights are those that `config.json` names."""
+    if not model.weights.is_file():
+        raise ModelError("weights are missing", where=model.weights, do="copy model.safetensors beside config.json")
+    found = sha256(model.weights)
+    if found != model.config.weights_sha256:
+        do = "copy the model again"
+        raise ModelError("weights are not those of config.json (sha256)", where=model.weights, found=found[:12], do=do)
+    return model

@@ -1,0 +1,107 @@
+"""What a user does with a store: add a model to it, verify those in it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from tilscore.config import as_values
+from tilscore.errors import ModelError, OutputError, TilscoreError
+from tilscore.files import write_json
+from tilscore.modelcard import SIZE_MULTIPLE
+from tilscore.modelstore.firstcard import TO_WRITE, first_card
+from tilscore.modelstore.hub import FILES, fetch, is_hub
+from tilscore.modelstore.store import Model, check_weights, find_model, read_model, shipped_store, user_store
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def add_model(address: str, *, name: str | None = None) -> Model:
+    """Copy a model into the user's store, where it is found by its name.
+
+    Parameters
+    ----------
+    address : a folder, or `hub:owner/name[@revision]`, of which the newest files are fetched.
+    name : what to call it there, also in results; None = the name that it has.
+
+    Raises
+    ------
+    ModelError : the model is not sound, or another one has this name already.
+    OutputError : the store cannot be written.
+    """
+    source = check_weights(read_model(fetch(address, newest=True))) if is_hub(address) else find_model(address)
+    source.load()
+    cfg = source.config if name is None else replace(source.config, name=name)
+    if not _NAME.fullmatch(cfg.name):
+        raise ModelError("cannot be a model's name", found=cfg.name, do="give --name: letters, digits, . _ -")
+    folder = user_store() / cfg.name
+    if (shipped_store() / cfg.name).exists():
+        raise ModelError("a model of this name comes with tilscore", found=cfg.name, do="give it another with --name")
+    if folder.exists():
+        return _same(folder, source)
+    _copy(source, replace(source, folder=folder, config=cfg))
+    return read_model(folder)
+
+
+def _same(folder: Path, source: Model) -> Model:
+    """The model that is there already, when its weights are those of `source`."""
+    there = check_weights(read_model(folder))
+    if there.config.weights_sha256 != source.config.weights_sha256:
+        do = "give --name, or remove that folder first"
+        raise ModelError("another model has this name", where=folder, found=there.ident, do=do)
+    return there
+
+
+def _copy(source: Model, target: Model) -> None:
+    """Copy into a hidden folder beside the target, then rename: a model is there as a whole or not at all."""
+    store = target.folder.parent
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=store, prefix=".adding-") as beside:
+            whole = Path(beside) / "model"
+            whole.mkdir()
+            shutil.copyfile(source.weights, whole / source.weights.name)  # a hub's cache holds links: copy the content
+            card = source.card.read_text(encoding="utf-8") if source.card.exists() else first_card(target.config)
+            (whole / target.card.name).write_text(card, encoding="utf-8")
+            write_json(whole / "config.json", as_values(target.config))
+            whole.rename(target.folder)
+    except OSError as err:
+        do = "set TILSCORE_MODELS to a folder that can be written"
+        raise OutputError("cannot be written", where=store, found=err.strerror or err, do=do) from err
+
+
+def verify_model(folder: Path) -> tuple[list[str], list[str]]:
+    """Check a model thoroughly: config, hash, weights, a forward pass, the card.
+
+    Returns
+    -------
+    What is wrong with it (empty: it can be used), and what a person should know besides.
+    """
+    try:
+        model = check_weights(read_model(folder))
+        _run_once(model)
+    except TilscoreError as err:
+        return [str(err)], []
+    remarks = []
+    if not model.card.is_file():
+        remarks.append("it has no card (README.md)")
+    elif TO_WRITE in model.card.read_text(encoding="utf-8"):
+        remarks.append("its card is not finished")
+    others = sorted(p.name for p in folder.iterdir() if p.name not in FILES and p.name[0] != ".")
+    if others:
+        remarks.append(f"files that are never read: {', '.join(others)}")
+    return [], remarks
+
+
+def _run_once(model: Model) -> None:
+    """One forward pass over grey; what comes out is finite."""
+    import torch
+
+    net = model.load()
+    with torch.inference_mode():
+        maps = net(torch.full((1, 3, 2 * SIZE_MULTIPLE, 2 * SIZE_MULTIPLE), 128.0))
+    if not all(m.isfinite().all() for m in maps):
+        raise ModelError("the network's outputs are not finite", where=model.weights, do="train or copy it again")

