@@ -10,19 +10,28 @@ import pytest
 REPO = Path(__file__).parents[1]
 PACKAGE = REPO / "tilscore"
 FLOORS = [
-    {"errors", "labels", "space", "files", "config", "masks"},
+    {"errors", "labels", "space", "files", "config", "masks", "stats"},
     {"pyramid", "raster", "cells", "slide", "modelcard"},
-    {"focus", "tissue", "phantom", "roi", "geojson", "inputs", "info", "blockreader"},
+    {"focus", "tissue", "stain", "phantom", "roi", "geojson", "inputs", "info", "blockreader"},
     {"datasets", "augment", "nets", "targets", "metrics", "peaks"},
-    {"modelstore", "backends", "infer", "evaluate", "train"},
-    {"bed", "score", "outputs"},
+    {"modelstore", "backends", "infer", "evaluate", "runpictures", "train"},
+    {"bed", "score", "spatial", "outputs"},
     {"draw", "views", "fieldpanels", "account", "panels", "page", "overlay"},
-    {"report"},
+    {"report", "cohort"},
     {"pipeline", "doctor"},
     {"cli"},
 ]
 FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor}
-DOORS = {"lightning": {"train"}, "openslide": {"slide", "doctor"}, "openvino": {"backends"}, "tiatoolbox": {"slide"}}
+DOORS = {
+    "lightning": {"train"},
+    "openslide": {"slide", "doctor"},
+    "openvino": {"backends", "modelstore"},
+    "tiatoolbox": {"slide", "modelstore"},
+    "huggingface_hub": {"modelstore"},
+    "statsmodels": {"stats", "cohort"},
+    "lifelines": {"cohort"},
+    "openpyxl": {"cohort"},
+}
 
 
 def modules() -> list[tuple[str, Path]]:

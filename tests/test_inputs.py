@@ -51,7 +51,7 @@ def test_nothing_to_do(tmp_path: Path) -> None:
 
 def test_list(tmp_path: Path) -> None:
     text = (
-        "slide_id,Path ,mpp,roi,stain\n"
+        "slide_id,Path ,mpp,roi,note\n"
         'A 1,x/a.svs,0.25,rois/a.geojson,HE\n,"b, c.ndpi",,,=cmd()\n\n,../up.svs,,,\n,/abs/d.ome.tif,0.5\n'
     )
     here = tmp_path / "lists"
@@ -64,6 +64,23 @@ def test_list(tmp_path: Path) -> None:
     ]
     specs = read_inputs([here / "slides.csv"], mpp=0.3)
     assert [spec.mpp for spec in specs] == [0.25, 0.3, 0.3, 0.5]
+
+
+def test_a_manifest_is_a_list_too(tmp_path: Path) -> None:
+    text = (
+        "Slide ID,path,patient_id,timepoint,Specimen,Anatomical site,stain,mpp\n"
+        "A,a.svs,P1,BL,CNB,Lymph Node,H & E,NA\nB,b.svs,P1,BL,,,CD8,\nC,c.svs,P1,post,,,,0.25\n"
+    )
+    path = tmp_path / "slides.csv"
+    path.write_text(text)
+    said: list[str] = []
+    first, third = read_inputs([path], say=said.append)
+    assert first == SlideSpec("A", tmp_path / "a.svs", site="lymph_node", specimen="core")
+    assert third == SlideSpec("C", tmp_path / "c.svs", 0.25)
+    assert said == ["tilscore: 1 of 3 slides are not H&E and are not scored: B (CD8)"]
+    path.write_text("path,stain\na.svs,CD3\n")
+    with pytest.raises(UsageError, match="no slide is stained with H&E"):
+        read_inputs([path], say=said.append)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -96,6 +113,8 @@ def test_encodings_and_separators(tmp_path: Path, encoding: str, delimiter: str,
         ),
         ("path\na.svs\n./a.svs\n", "line 3", "listed twice"),
         ("path,slide_id\na.svs,X\nb.svs,x\n", "line 3", "used twice"),
+        ("path,site\na.svs,liver\nb.svs,livr\n", "line 3 column 'site'", "did you mean 'liver'"),
+        ("path,specimen\na.svs,biopsy\n", "line 2 column 'specimen'", "write core or excision"),
         ('path\n"a.svs\nb.svs\n', "line 3", "cannot be understood"),
         (b"path\n\0\0a.svs\n", "", "not plain text"),
         (b"\xff\xfep\0a\0t\0h\0", "", "no slides"),

@@ -24,7 +24,8 @@ from tilscore.pipeline import ARTEFACTS
 
 COLUMNS = (
     "slide_id,status,reasons,til_density_per_mm2,stil_area_pct,n_tils,stroma_mm2,tumour_mm2,tissue_mm2,"
-    "mpp_um,mpp_source,model,seconds"
+    "mpp_um,mpp_source,model,seconds,til_density_low,til_density_high,stil_area_low,stil_area_high,"
+    "infiltrated_area_pct,calibrated_stil_pct,itil_density_per_mm2,contact_itil_density_per_mm2,n_cores,site,specimen"
 )
 
 
@@ -78,6 +79,15 @@ def test_every_artefact_is_there_and_opens(done: Path) -> None:
     assert set(notes["seconds"]) == {"tissue", "infer", "score", "overlay"}
     assert len(notes["model"]["sha256"]) == 64
     assert "://" not in (folder / "report.html").read_text(), "nothing is fetched"
+
+
+def test_explain_counts_the_score_again(phantom: Path, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(phantom), "--out", str(done), "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["agrees"]
+    assert made["slide_id"] == "ph"
+    assert main(["explain", str(done / "ph")]) == 0
+    assert rows(done)["ph"]["n_tils"] in capsys.readouterr().out.replace(",", "")
 
 
 def test_stages_one_by_one_give_the_same(phantom: Path, done: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilscore.bed import BedConfig
@@ -64,6 +64,7 @@ def test_a_nest_and_its_ring() -> None:
     assert score.tissue_mm2 == pytest.approx(2 * 1.6)
 
 
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10_000))
 def test_the_account_sums_to_the_slide(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -80,6 +81,7 @@ def test_the_account_sums_to_the_slide(seed: int) -> None:
         assert account[k] == n * grid.pixel_mm2
 
 
+@settings(max_examples=8)
 @given(shift_x=st.integers(0, 40), shift_y=st.integers(0, 40), n=st.integers(0, 30))
 def test_moving_everything_changes_nothing(shift_x: int, shift_y: int, n: int) -> None:
     rng = np.random.default_rng(n)
@@ -98,6 +100,7 @@ def test_moving_everything_changes_nothing(shift_x: int, shift_y: int, n: int) -
     assert (a.n_tils, a.stroma_mm2, a.til_density_per_mm2) == (b.n_tils, b.stroma_mm2, b.til_density_per_mm2)
 
 
+@settings(max_examples=8)
 @given(x=st.floats(1010, 1240), y=st.floats(810, 1040))
 def test_one_more_til_is_one_more(x: float, y: float) -> None:
     regions, tissue = with_nest(100)
@@ -107,6 +110,7 @@ def test_one_more_til_is_one_more(x: float, y: float) -> None:
     assert two.n_tils - one.n_tils == (0 if in_nest else 1)
 
 
+@settings(max_examples=8)
 @given(seed=st.integers(0, 1000))
 def test_the_same_slide_twice_has_the_same_density(seed: int) -> None:
     """Two copies beside each other, with glass between that no bed crosses."""
@@ -203,6 +207,8 @@ def test_a_thin_core_has_a_score() -> None:
     score = score_slide(tils([50.0], [50.0]), regions, tissue)
     assert score.status == "ok"
     assert 0.45 < score.stroma_mm2 < 0.5, "all of the core but its far corners"
+    assert score.til_density_low is not None
+    assert score.til_density_low <= (score.til_density_per_mm2 or 0) <= (score.til_density_high or 0)
 
 
 def test_the_given_area_is_the_bed() -> None:
@@ -257,6 +263,8 @@ def test_little_stroma_is_flagged() -> None:
     score = score_slide(Cells.empty(), regions, tissue, flags=("low_resolution",))
     assert (score.status, score.n_tils) == ("ok", 0)
     assert score.reasons == ("low_resolution", "little_stroma")
+    assert score.til_density_low == 0
+    assert score.til_density_high == pytest.approx(3.689 / score.stroma_mm2, rel=1e-3), "exact Poisson limit"
 
 
 def test_json_there_and_back(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tilscore.labels import Area, Region
 from tilscore.masks import dilate
 from tilscore.raster import Raster
-from tilscore.space import BoxUm
+from tilscore.space import BoxUm, Grid
 
 Mask = NDArray[np.bool_]
 
@@ -31,6 +31,9 @@ class BedConfig:
     max_gap_mm2: float = 0.2
     """Gaps up to this size with bed all around belong to it: a disc of the bed's radius, so that a scar between nests
     is not cut out."""
+    inside_only: bool = False
+    """Only what lies between nests, nothing beyond the outermost: the band is taken back by its own width (a closing
+    with a disc of the radius). For organs whose own tissue is full of lymphocytes, as a lymph node."""
 
 
 def find_bed(regions: Raster, tissue: Raster, cfg: BedConfig, *, given: Mask | None = None) -> Mask:
@@ -41,33 +44,51 @@ def find_bed(regions: Raster, tissue: Raster, cfg: BedConfig, *, given: Mask | N
     regions : of `labels.Region`. tissue : of `labels.Area`.
     given : [h w] bool on the grid of `regions`: a drawn ROI, or the whole of a field, which is the bed as it is.
     """
-    grid = regions.grid
-    sound = tissue.on(grid).mask(Area.TISSUE)
+    sound = tissue.on(regions.grid).mask(Area.TISSUE)
     if given is not None:
         return sound & given
-    nests = find_nests(regions.mask(Region.TUMOUR) & sound, grid.mpp, cfg)
-    bed = np.zeros_like(sound)
+    nests = find_nests(regions.mask(Region.TUMOUR) & sound, regions.grid.mpp, cfg)
+    return sound & find_reach(nests, regions.grid, cfg)
+
+
+def find_reach(nests: Mask, grid: Grid, cfg: BedConfig) -> Mask:
+    """[h w] bool: what the bed of `nests` reaches, tissue or not."""
+    reach = np.zeros_like(nests)
     if not nests.any():
-        return bed
+        return reach
     # Only the part that the bed can reach: distances of a whole resection would take GBs.
-    part = _window_of(nests, grid.mpp).grow(cfg.radius_um + grid.mpp)
+    part = window_of(nests, grid.mpp).grow(cfg.radius_um + grid.mpp)
     inside = grid.covering_window(part).slices
-    away_px = cv2.distanceTransform((~nests[inside]).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    near = away_px * grid.mpp <= cfg.radius_um
-    bed[inside] = sound[inside] & _fill_gaps(near, cfg.max_gap_mm2 / grid.pixel_mm2)
-    return bed
+    near = distance_px(nests[inside]) * grid.mpp <= cfg.radius_um
+    if cfg.inside_only and not near.all():
+        near = distance_px(~near) * grid.mpp > cfg.radius_um
+    reach[inside] = _fill_gaps(near, cfg.max_gap_mm2 / grid.pixel_mm2)
+    return reach
 
 
 def find_nests(tumour: Mask, mpp: float, cfg: BedConfig) -> Mask:
     """`tumour` [h w] without the groups that are too small to be trusted."""
-    joined = dilate(tumour, cfg.join_um / 2 / mpp)
+    out = np.zeros_like(tumour)
+    if not tumour.any():
+        return out
+    rows, cols = (np.flatnonzero(tumour.any(axis=a)) for a in (1, 0))
+    inside = slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
+    joined = dilate(tumour[inside], cfg.join_um / 2 / mpp)
     n, groups = cv2.connectedComponents(joined.astype(np.uint8), connectivity=8)
-    size_px = np.bincount(groups[tumour], minlength=n)
-    large: Mask = (size_px * mpp**2 >= cfg.min_nest_um2)[groups]
-    return tumour & large
+    size_px = np.bincount(groups[tumour[inside]], minlength=n)
+    out[inside] = tumour[inside] & (size_px * mpp**2 >= cfg.min_nest_um2)[groups]
+    return out
 
 
-def _window_of(mask: Mask, mpp: float) -> BoxUm:
+def distance_px(mask: Mask) -> NDArray[np.float32]:
+    """[h w] distance of each pixel's centre to the nearest centre in `mask`; endless where `mask` is empty."""
+    if not mask.any():
+        return np.full(mask.shape, np.inf, np.float32)
+    far = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(far, np.float32)
+
+
+def window_of(mask: Mask, mpp: float) -> BoxUm:
     """The box around what is True, in microns."""
     rows, cols = (np.flatnonzero(mask.any(axis=a)) for a in (1, 0))
     return BoxUm(cols[0] * mpp, rows[0] * mpp, (cols[-1] + 1) * mpp, (rows[-1] + 1) * mpp)

@@ -7,7 +7,7 @@ window holds its centre. Only points and the region map stay, so memory is flat 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -19,21 +19,17 @@ from tilscore.blockreader import Pixels, read_windows
 from tilscore.cells import Cells
 from tilscore.errors import SlideError
 from tilscore.labels import Area
-from tilscore.modelcard import MPP, REGION_STRIDE, SIZE_MULTIPLE
+from tilscore.modelcard import MPP, REGION_STRIDE, SIZE_MULTIPLE, StainRange
 from tilscore.raster import Raster
 from tilscore.slide import Slide, SlideSpec
 from tilscore.space import Grid, Window
-from tilscore.tissue import glass_colour
+from tilscore.stain import GLASS_LEVEL, StainCheck, StainConfig, check_stain, glass_of, normalised, white_table
+from tilscore.stain.white import Colour
 
 if TYPE_CHECKING:
     from tilscore.backends import Backend, BlockResult
 
 REGION_MPP = MPP * REGION_STRIDE
-GLASS_MPP = 16.0
-"""Resolution at which the colour of the glass is measured, um/px."""
-GLASS_LEVEL = 240
-"""Grey level of white ground in the training sets: medians of R, G, B are 243, 236, 243 in CoNSeP and 243, 239, 244 in
-CRCHistoPhenotypes."""
 ON_TISSUE = (Area.TISSUE, Area.BLUR, Area.FOLD)
 """Where cells are kept: the score leaves blur and folds out, the cells file does not."""
 
@@ -52,6 +48,10 @@ class InferConfig:
     """Processes that read; 0 reads in this process."""
     white_balance: bool = True
     """Brighten slides with tinted glass until it is white, as in training; fields, which may hold no glass, never."""
+    stain: StainConfig = field(default_factory=StainConfig)
+    """How stain and focus are measured."""
+    stain_normalise: bool = False
+    """Scale each stain of the slide to the model's typical density (see `stain.normalise`)."""
     max_unreadable_frac: float = 0.005
     """More unreadable pixels than this fail the slide: numbers from bad pixels are worse than none."""
 
@@ -65,6 +65,8 @@ class InferResult(NamedTuple):
     unreadable_frac: float
     glass_rgb: tuple[int, int, int] | None
     """Colour that was taken for white; None = the pixels were used as they are."""
+    stain: StainCheck
+    """Stain and focus, held against the model's range."""
 
 
 class Block(NamedTuple):
@@ -106,6 +108,7 @@ def infer_slide(
     cfg: InferConfig,
     *,
     threshold: float,
+    stain_range: StainRange | None = None,
     allow_upsampling: bool = False,
     progress: bool = False,
 ) -> InferResult:
@@ -115,6 +118,7 @@ def infer_slide(
     ----------
     spec : what worker processes open; `slide` is the same slide, opened here.
     threshold : lowest probability of a nucleus.
+    stain_range : what the model was trained on, where it states it.
 
     Raises
     ------
@@ -126,13 +130,15 @@ def infer_slide(
     blocks = plan_blocks(grid, tissue, cfg)
     parts: list[Cells] = []
     unreadable_um2 = read_um2 = 0.0
-    glass = _glass(slide) if cfg.white_balance and not slide.is_field else None
-    table = None if glass is None else white_table(glass)
+    glass = None if slide.is_field else glass_of(slide)
+    stain = check_stain(
+        slide, tissue, stain_range or StainRange(), cfg.stain, glass=glass, normalise=cfg.stain_normalise
+    )
+    prepare = _Preparation(glass, stain, balance=cfg.white_balance)
     bar = _TissueBar(tissue, progress)
     pixels = read_windows(spec, slide, [b.read for b in blocks], cfg.workers, allow_upsampling=allow_upsampling)
     for batch in _batches(zip(blocks, pixels, strict=True), backend.batch):
-        images = [p.image if table is None else np.asarray(cv2.LUT(p.image, table), np.uint8) for _, p in batch]
-        results = backend.detect(np.stack(images), threshold)
+        results = backend.detect(np.stack([prepare(p.image) for _, p in batch]), threshold)
         for (block, read), result in zip(batch, results, strict=True):
             parts.append(_own_cells(block, result))
             _paste_regions(regions, block, result.regions)
@@ -152,20 +158,24 @@ def infer_slide(
     cells = cells[np.isin(tissue.sample(cells.x_um, cells.y_um), ON_TISSUE)]
     region_map = Raster(regions, region_grid)
     cells = cells.with_region(region_map.sample(cells.x_um, cells.y_um))
-    return InferResult(cells, region_map, len(blocks), unreadable, glass)
+    return InferResult(cells, region_map, len(blocks), unreadable, prepare.balanced, stain)
 
 
-def _glass(slide: Slide) -> tuple[int, int, int]:
-    """Colour of the slide's empty glass."""
-    red, green, blue = (round(float(v)) for v in glass_colour(slide.thumbnail(GLASS_MPP)))
-    return red, green, blue
+class _Preparation:
+    """What is done to pixels before the network sees them: white balance, and stain normalisation where asked for."""
 
+    def __init__(self, glass: Colour | None, stain: StainCheck, *, balance: bool) -> None:
+        self.balanced = glass if balance else None
+        self.table = None if self.balanced is None else white_table(self.balanced)
+        self.how = stain.normalisation
+        white = np.array([[glass or (GLASS_LEVEL,) * 3]], np.uint8)
+        red, green, blue = (white if self.table is None else cv2.LUT(white, self.table))[0, 0].tolist()
+        self.white: Colour = red, green, blue
 
-def white_table(glass_rgb: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Look-up table [1 256 3] that brings glass of this colour to `GLASS_LEVEL`; it never darkens."""
-    gain = np.clip(GLASS_LEVEL / np.array(glass_rgb, float), 1.0, 1.5)
-    table: NDArray[np.uint8] = np.clip(np.arange(256)[:, None] * gain + 0.5, 0, 255).astype(np.uint8)[None]
-    return table
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self.table is not None:
+            image = np.asarray(cv2.LUT(image, self.table), np.uint8)
+        return normalised(image, self.how, self.white)
 
 
 def _own_cells(block: Block, result: BlockResult) -> Cells:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from tilscore.errors import printable
@@ -44,3 +46,17 @@ def format_info(facts: dict[str, Any]) -> str:
         "fingerprint": facts["fingerprint"],
     }
     return "\n".join(f"{name:<12}{value}" for name, value in lines.items())
+
+
+_VERSIONS = ("tilscore", "numpy", "opencv-python-headless", "openslide-bin", "openvino", "tifffile", "torch")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in _VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 from tilscore.errors import OutputError
 from tilscore.files import write_text
-from tilscore.score import COLUMNS
+from tilscore.score.result import COLUMNS, COLUMNS_1
 
 _DIGITS = {
     "til_density_per_mm2": 2,
@@ -19,16 +20,43 @@ _DIGITS = {
     "tissue_mm2": 4,
     "mpp_um": 6,
     "seconds": 2,
+    "til_density_low": 2,
+    "til_density_high": 2,
+    "stil_area_low": 3,
+    "stil_area_high": 3,
+    "infiltrated_area_pct": 3,
+    "calibrated_stil_pct": 2,
+    "itil_density_per_mm2": 2,
+    "contact_itil_density_per_mm2": 2,
 }
+_LOCK_S = 60.0
+"""How long one run waits for another that writes the same table; writing takes milliseconds."""
 
 
 def update_scores(path: Path, rows: list[dict[str, Any]]) -> None:
     """Put rows into the table: a slide's new row takes the place of its old one, others stay.
 
+    Runs that share a table wait for each other. A table of an earlier version gets the columns of this one.
+
     Raises
     ------
-    OutputError : the file there is another kind of table, or cannot be written.
+    OutputError : the file there is another kind of table, cannot be written, or is held by another run.
     """
+    from filelock import FileLock, Timeout
+
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=_LOCK_S):
+            _update(path, rows)
+    except Timeout as err:
+        do = "wait for the other run, or write to another results folder"
+        raise OutputError("is held by another run", where=lock, do=do) from err
+    except (OSError, NotImplementedError) as err:
+        raise OutputError("cannot be locked", where=lock, found=err, do="check the folder and its rights") from err
+
+
+def _update(path: Path, rows: list[dict[str, Any]]) -> None:
     table = {row["slide_id"]: row for row in _read(path)}
     for row in rows:
         shown = {name: _shown(name, row.get(name)) for name in COLUMNS}
@@ -51,9 +79,25 @@ def _read(path: Path) -> list[dict[str, str]]:
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as err:
         raise OutputError("cannot be read", where=path, found=err, do=do) from err
-    if tuple(reader.fieldnames or ()) != COLUMNS or any(set(row) != set(COLUMNS) for row in rows):
+    names = tuple(reader.fieldnames or ())
+    if names not in (COLUMNS_1, COLUMNS) or any(set(row) != set(names) for row in rows):
         raise OutputError("is not a table of this version", where=path, found=reader.fieldnames, do=do)
-    return rows
+    return [{name: row.get(name, "") for name in COLUMNS} for row in rows]
+
+
+def summary(slide_id: str, row: dict[str, Any], *, skipped: bool = False) -> str:
+    """A slide's result in one line."""
+    note = " (done before)" if skipped else ""
+    if row["status"] != "ok":
+        return f"{slide_id}: {row['status']}: {row['reasons']}{note}"
+    flags = f" [{row['reasons']}]" if row["reasons"] else ""
+    low, high = row.get("til_density_low"), row.get("til_density_high")
+    sure = "" if low is None or high is None else f" (95 % interval {low:.0f} to {high:.0f})"
+    return (
+        f"{slide_id}: {row['til_density_per_mm2']:.0f} TILs/mm2 of stroma{sure}, "
+        f"sTIL area {row['stil_area_pct']:.1f} %, "
+        f"{row['n_tils']} TILs in {row['stroma_mm2']:.2f} mm2{flags}{note}"
+    )
 
 
 def _shown(name: str, value: Any) -> str:
@@ -64,3 +108,12 @@ def _shown(name: str, value: Any) -> str:
     text = str(value)
     # A spreadsheet would run a cell that begins like a formula.
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def read_notes(folder: Path) -> dict[str, Any]:
+    """`provenance.json` of earlier stages; empty where there is none."""
+    try:
+        notes = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return notes if isinstance(notes, dict) else {}

@@ -50,6 +50,20 @@ class ScoreLike(Protocol):
     def itil_density_per_mm2(self) -> float | None: ...
     @property
     def constants(self) -> Mapping[str, Any]: ...
+    @property
+    def infiltrated_area_pct(self) -> float | None: ...
+    @property
+    def calibrated_stil_pct(self) -> float | None: ...
+    @property
+    def contact_itil_density_per_mm2(self) -> float | None: ...
+    @property
+    def intervals(self) -> Mapping[str, Any]: ...
+    @property
+    def cores(self) -> Sequence[Mapping[str, Any]]: ...
+    @property
+    def account(self) -> Sequence[Mapping[str, Any]]: ...
+    @property
+    def stain(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,8 @@ def draw_overlay(
     An RGB image, `cfg.width_px` wide.
     """
     cfg = cfg or OverlayConfig()
-    panels = draw_panels(slide, cells, regions, tissue, cfg, bed=bed, evaluable=score.status == "ok")
+    ok = score.status == "ok"
+    panels = draw_panels(slide, cells, regions, tissue, cfg, bed=bed, evaluable=ok, cores=score.cores)
     return compose(panels, score, title, cfg)
 
 
@@ -127,6 +142,13 @@ def in_words(reason: str) -> str:
 
     text = printable(REASONS.get(reason, reason if " " in reason else reason.replace("_", " ")))
     return text[:1].upper() + text[1:]
+
+
+def interval_text(score: ScoreLike, name: str) -> str:
+    """The 95 % interval of a number in a few characters; empty where there is none."""
+    found = score.intervals.get(name) or {}
+    low, high = found.get("low"), found.get("high")
+    return "" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
 def _header(score: ScoreLike, title: Title, width: int) -> Image.Image:
@@ -174,25 +196,29 @@ def _numbers(score: ScoreLike, width: int) -> Image.Image:
         [
             ("TIL density in stroma", number(score.til_density_per_mm2), "TILs per mm² of stroma"),
             ("sTIL area", number(score.stil_area_pct), "% of stroma"),
+            ("Infiltrated area", number(score.infiltrated_area_pct), "% of stroma"),
         ]
         if scored
         else []
     )
+    sure = [interval_text(score, n) for n in ("til_density_per_mm2", "stil_area_pct", "infiltrated_area_pct")]
     cards += [("TILs counted", count(score.n_tils), "cells")] if scored else []
     cards += [
         ("Evaluable stroma", area_text(score.stroma_mm2), "mm²"),
         ("Tumour in bed", area_text(score.tumour_mm2), "mm²"),
         ("Tissue", area_text(score.tissue_mm2), "mm²"),
     ]
-    image, draw = blank(width, 210)
+    image, draw = blank(width, 236)
     step = (width - 2 * MARGIN + 20) / len(cards)
     for i, (label, value, unit) in enumerate(cards):
-        x, lead = MARGIN + i * step, scored and i < 2
-        draw.rounded_rectangle((x, 20, x + step - 20, 180), 12, fill=INK if lead else WASH)
+        x, lead = MARGIN + i * step, scored and i < 3
+        draw.rounded_rectangle((x, 20, x + step - 20, 206), 12, fill=INK if lead else WASH)
         soft = (200, 206, 216) if lead else MUTED
         draw.text((x + 26, 38), label, soft, font(24))
         draw.text((x + 26, 134), value, PAPER if lead else INK, font(60, bold=True), anchor="ls")
         draw.text((x + 26, 146), unit, soft, font(22))
+        if lead and sure[i]:
+            draw.text((x + 26, 174), f"95 %: {sure[i]}", soft, font(22))
     return image
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +112,7 @@ def draw_panels(
     *,
     bed: NDArray[np.bool_] | None = None,
     evaluable: bool = True,
+    cores: Sequence[Mapping[str, Any]] = (),
 ) -> Panels:
     """Draw every picture of one slide.
 
@@ -120,6 +123,7 @@ def draw_panels(
     tissue : values of `labels.Area`; usually of another mpp.
     bed : [h w] bool on the grid of `regions`, the tumour bed; None if there is none, then all tissue counts.
     evaluable : False leaves out the density map: a slide without a score shows no colours that read as one.
+    cores : pieces of tissue with `core` (their number) and `box_um`, as in `score.json`; framed if several.
 
     Raises
     ------
@@ -134,7 +138,7 @@ def draw_panels(
     picture = slide.read(close)
     scale = ColourScale(cfg.heat_top_per_mm2, tuple(t for t in TICKS_PER_MM2 if t <= cfg.heat_top_per_mm2))
     return Panels(
-        _overview(slide.read(whole), whole, maps, fields, close),
+        _overview(slide.read(whole), whole, maps, fields, close, cores),
         _regions(picture, close, maps, cfg),
         _heat(picture, close, maps, scale, cfg) if evaluable and maps.stroma.any() else None,
         scale,
@@ -189,7 +193,14 @@ def area_text(area_mm2: float | None) -> str:
     return f"{area_mm2:,.{places}f}"
 
 
-def _overview(view: Picture, window: Window, maps: Maps, fields: tuple[Field, ...], close: Window) -> Panel:
+def _overview(
+    view: Picture,
+    window: Window,
+    maps: Maps,
+    fields: tuple[Field, ...],
+    close: Window,
+    cores: Sequence[Mapping[str, Any]] = (),
+) -> Panel:
     tissue, regions = maps.tissue, maps.regions
     out = view.copy()
     keys = [Key("line", TISSUE_LINE, "Tissue", mm2(tissue.area_mm2(Area.TISSUE)))]
@@ -204,6 +215,9 @@ def _overview(view: Picture, window: Window, maps: Maps, fields: tuple[Field, ..
         keys.insert(1, Key("line", BED_LINE, "Tumour bed", mm2(int(maps.bed.sum()) * regions.grid.pixel_mm2)))
     if close.box.area_mm2 < 0.67 * window.box.area_mm2:
         draw_frame(out, _pixels(close.box, window), "B, C")
+    numbered = [c for c in cores if c["core"]]
+    for core in numbered if len(numbered) > 1 else ():
+        draw_frame(out, _pixels(BoxUm(*core["box_um"]), window), f"core {core['core']}")
     panel = _panel("Slide", view, out, window, tuple(keys), "")
     draw_badges(out, [_pixels(f.box, window) for f in fields])
     return panel

@@ -1,8 +1,8 @@
 """From slides to scores: each stage reads the artefacts of the one before and writes its own beside them.
 
 tissue  -> tissue.tif
-infer   -> cells.parquet, regions.tif
-score   -> score.json, a row of scores.csv
+infer   -> cells.parquet, regions.tif, stain.json
+score   -> score.json, parts.tif, spatial.json, a row of scores.csv
 overlay -> overlay.png, report.html
 and `provenance.json`, which every stage adds to.
 """
@@ -10,37 +10,37 @@ and `provenance.json`, which every stage adds to.
 from __future__ import annotations
 
 import json
-import platform
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.bed import find_bed
 from tilscore.cells import Cells, read_cells, write_cells
 from tilscore.config import as_values
 from tilscore.errors import OutputError, TilscoreError, printable
-from tilscore.files import write_json
+from tilscore.files import sha256, write_json
 from tilscore.geojson import write_cells_geojson
 from tilscore.infer import InferConfig, infer_slide
-from tilscore.info import describe
+from tilscore.info import describe, versions
 from tilscore.labels import Area, Region
 from tilscore.modelstore import Model, find_model
-from tilscore.outputs import update_scores
+from tilscore.outputs import read_notes, summary, update_scores
 from tilscore.overlay import Title, compose, write_overlay
 from tilscore.panels import OverlayConfig, draw_panels
 from tilscore.raster import Raster, fill_polygons, read_raster, write_raster
 from tilscore.report import write_report
-from tilscore.roi import read_roi
-from tilscore.score import ScoreConfig, failed_row, read_score, score_slide, write_score
+from tilscore.roi import read_areas
+from tilscore.score import Part, ScoreConfig, failed_row, read_score, score_with_parts, write_score
+from tilscore.score.parts import as_regions, bed_of
 from tilscore.slide import Slide, SlideSpec, open_slide
+from tilscore.spatial import SpatialConfig, spatial_statistics, write_spatial
+from tilscore.stain import read_stain
 from tilscore.tissue import TissueConfig, find_tissue
 
 if TYPE_CHECKING:
@@ -48,15 +48,14 @@ if TYPE_CHECKING:
 
 ARTEFACTS = {
     "tissue": ("tissue.tif",),
-    "infer": ("regions.tif", "cells.parquet"),
-    "score": ("score.json",),
+    "infer": ("stain.json", "regions.tif", "cells.parquet"),
+    "score": ("score.json", "parts.tif", "spatial.json"),
     "overlay": ("overlay.png", "report.html"),
 }
 EXTRAS = {"infer": ("cells.geojson.gz",)}
 """Written on request."""
 STAGES = tuple(ARTEFACTS)
 Say = Callable[[str], object]
-_VERSIONS = ("tilscore", "numpy", "opencv-python-headless", "openslide-bin", "openvino", "tifffile", "torch")
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,7 @@ class RunConfig:
     tissue: TissueConfig = field(default_factory=TissueConfig)
     infer: InferConfig = field(default_factory=InferConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
+    spatial: SpatialConfig = field(default_factory=SpatialConfig)
     overlay: OverlayConfig = field(default_factory=OverlayConfig)
 
 
@@ -98,6 +98,7 @@ class Run:
             device,
             backend=self.backend_name,
             precision=self.precision,  # type: ignore[arg-type]
+            calibration=self.model.config.calibration,
         )
 
 
@@ -107,7 +108,7 @@ class SlideJob:
     def __init__(self, run: Run, spec: SlideSpec, slide: Slide) -> None:
         self.run, self.spec, self.slide = run, spec, slide
         self.folder = run.out / spec.slide_id
-        self.notes = _read_notes(self.folder)
+        self.notes = read_notes(self.folder)
         self.notes.update({"slide_id": spec.slide_id, "slide": describe(slide), "versions": versions()})
 
     def tissue(self) -> None:
@@ -117,51 +118,73 @@ class SlideJob:
 
     def infer(self) -> None:
         """Find cells and regions."""
-        run = self.run
+        run, model = self.run, self.run.model.config
         result = infer_slide(
             self.spec,
             self.slide,
             read_raster(self.folder / "tissue.tif"),
             run.backend,
             run.cfg.infer,
-            threshold=run.model.config.detection_threshold,
+            threshold=model.detection_threshold,
+            stain_range=model.stain_range,
             allow_upsampling=run.allow_upsampling,
             progress=run.progress,
         )
+        write_json(self.folder / "stain.json", result.stain.as_values())
         write_raster(self.folder / "regions.tif", result.regions, Region)
         write_cells(self.folder / "cells.parquet", result.cells)
         if run.geojson:
             path = self.folder / "cells.geojson.gz"
             write_cells_geojson(path, result.cells, self.slide.level0, self.slide.bounds_um)
-        self.notes["model"] = {
-            "name": run.model.config.name,
-            "ident": run.model.ident,
-            "sha256": run.model.config.weights_sha256,
-        }
+        self.notes["model"] = {"name": model.name, "ident": run.model.ident, "sha256": model.weights_sha256}
         self.notes["infer"] = {
             "backend": run.backend.name,
             "precision": run.precision,
-            "detection_threshold": run.model.config.detection_threshold,
+            "detection_threshold": model.detection_threshold,
+            "til_threshold": model.til_threshold,
             "n_blocks": result.n_blocks,
             "unreadable_frac": round(result.unreadable_frac, 6),
             "glass_rgb": result.glass_rgb,
+            "stain_normalisation": result.stain.normalisation.as_values(),
         }
 
     def score(self) -> None:
         """Score what was found."""
         cells, regions, tissue = self._artefacts()
-        cfg = self.run.cfg.score
-        score = score_slide(cells, regions, tissue, cfg, given=self._given(regions), flags=self.slide.flags)
-        write_score(self.folder / "score.json", score, self.spec.slide_id, cfg)
+        cfg, stain = self.run.cfg.score, read_stain(self.folder / "stain.json")
+        made = score_with_parts(
+            cells,
+            regions,
+            tissue,
+            cfg,
+            given=np.ones(regions.grid.shape, bool) if self.slide.is_field else None,
+            drawn=self._drawn(regions),
+            flags=(*self.slide.flags, *stain.get("reasons", ())),
+            site=self.spec.site,
+            specimen=self.spec.specimen,
+        )
+        made.score.constants["detection_threshold"] = self.notes.get("infer", {}).get("detection_threshold")
+        write_raster(self.folder / "parts.tif", made.parts.raster, Part)
+        write_score(self.folder / "score.json", replace(made.score, stain=stain), self.spec.slide_id, cfg)
+        ok, parts, own = made.score.status == "ok", made.parts.raster, self.run.cfg.spatial
+        seen = as_regions(parts, regions)
+        found = spatial_statistics(cells, seen, bed_of(parts), own, min_prob=cfg.min_prob, evaluable=ok)
+        write_spatial(self.folder / "spatial.json", self.spec.slide_id, found)
+        self.notes.setdefault("config", {})["spatial"] = as_values(own)
 
     def overlay(self) -> None:
         """Draw what was found."""
         cells, regions, tissue = self._artefacts()
-        score = read_score(self.folder / "score.json")
+        score, parts = read_score(self.folder / "score.json"), read_raster(self.folder / "parts.tif")
         evaluable = score.status == "ok"
         cfg = self.run.cfg.overlay
-        bed = find_bed(regions, tissue, self.run.cfg.score.bed, given=self._given(regions))
-        panels = draw_panels(self.slide, cells, regions, tissue, cfg, bed=bed, evaluable=evaluable)
+        threshold = self.notes.get("infer", {}).get("til_threshold")
+        if cfg.fields.prob_threshold is None and threshold is not None:
+            cfg = replace(cfg, fields=replace(cfg.fields, prob_threshold=threshold))
+        shown = as_regions(parts, regions)
+        panels = draw_panels(
+            self.slide, cells, shown, tissue, cfg, bed=bed_of(parts), evaluable=evaluable, cores=score.cores
+        )
         ident = self.notes.get("model", {}).get("ident", "unknown")
         title = Title(self.spec.slide_id, ident, self.slide.mpp, self.slide.mpp_source)
         write_overlay(self.folder / "overlay.png", compose(panels, score, title, cfg))
@@ -174,11 +197,17 @@ class SlideJob:
             read_raster(self.folder / "tissue.tif"),
         )
 
-    def _given(self, regions: Raster) -> NDArray[np.bool_] | None:
-        """[h w] bool on the region grid: the drawn area, or all of a field; None where the bed is to be found."""
-        if self.spec.roi is not None:
-            return fill_polygons(regions.grid, read_roi(self.spec.roi, self.slide.level0, self.slide.bounds_um))
-        return np.ones(regions.grid.shape, bool) if self.slide.is_field else None
+    def _drawn(self, regions: Raster) -> dict[str, NDArray[np.bool_]]:
+        """[h w] bool on the region grid by kind of drawn area."""
+        if self.spec.roi is None:
+            return {}
+        areas = read_areas(self.spec.roi, self.slide.level0, self.slide.bounds_um)
+        return {kind: fill_polygons(regions.grid, polygons) for kind, polygons in areas.items()}
+
+    def _asked(self) -> dict[str, Any]:
+        """What the user says about the slide, and what changes its score."""
+        spec = self.spec
+        return {"site": spec.site, "specimen": spec.specimen, "roi": None if spec.roi is None else sha256(spec.roi)}
 
     def do(self, stages: tuple[str, ...]) -> dict[str, Any]:
         """Run stages in order, note their times, and return the slide's row of `scores.csv` (empty before a score)."""
@@ -191,7 +220,7 @@ class SlideJob:
             self.notes["seconds"] = seconds
             self.notes.setdefault("config", {})[stage] = as_values(getattr(self.run.cfg, stage))
         if STAGES[-1] in stages:
-            self.notes["done_for"] = self.slide.fingerprint()
+            self.notes["done_for"], self.notes["asked"] = self.slide.fingerprint(), self._asked()
         write_json(self.folder / "provenance.json", self.notes)
         (self.folder / "error.json").unlink(missing_ok=True)
         return self.row()
@@ -211,10 +240,11 @@ class SlideJob:
     def is_done(self) -> bool:
         """Whether every artefact is there, made from this slide with these settings and this model."""
         notes, run = self.notes, self.run
-        wanted = {s: as_values(getattr(run.cfg, s)) for s in STAGES}
+        wanted = {s: as_values(getattr(run.cfg, s)) for s in (*STAGES, "spatial")}
         return (
             all((self.folder / name).exists() for names in ARTEFACTS.values() for name in names)
             and notes.get("done_for") == self.slide.fingerprint()
+            and notes.get("asked") == self._asked()
             and notes.get("config") == json.loads(json.dumps(wanted))
             and notes.get("model", {}).get("ident") == run.model.ident
         )
@@ -255,29 +285,6 @@ def process(
     return n_failed
 
 
-def summary(slide_id: str, row: dict[str, Any], *, skipped: bool = False) -> str:
-    """A slide's result in one line."""
-    note = " (done before)" if skipped else ""
-    if row["status"] != "ok":
-        return f"{slide_id}: {row['status']}: {row['reasons']}{note}"
-    flags = f" [{row['reasons']}]" if row["reasons"] else ""
-    return (
-        f"{slide_id}: {row['til_density_per_mm2']:.0f} TILs/mm2 of stroma, sTIL area {row['stil_area_pct']:.1f} %, "
-        f"{row['n_tils']} TILs in {row['stroma_mm2']:.2f} mm2{flags}{note}"
-    )
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    found = {"python": platform.python_version()}
-    for name in _VERSIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def _failed(run: Run, spec: SlideSpec, err: Exception, stages: tuple[str, ...]) -> dict[str, Any]:
     """Leave no score behind, and the reason: in the row, and at length in `error.json`."""
     folder = run.out / spec.slide_id
@@ -288,12 +295,3 @@ def _failed(run: Run, spec: SlideSpec, err: Exception, stages: tuple[str, ...]) 
     trace = [] if known else traceback.format_exception(err)
     write_json(folder / "error.json", {"slide_id": spec.slide_id, "code": code, "message": message, "trace": trace})
     return {**failed_row(spec.slide_id, code), "message": message}
-
-
-def _read_notes(folder: Path) -> dict[str, Any]:
-    """`provenance.json` of earlier stages; empty where there is none."""
-    try:
-        notes = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return notes if isinstance(notes, dict) else {}

@@ -17,7 +17,7 @@ from tilscore.draw import Picture
 from tilscore.errors import printable
 from tilscore.files import write_text
 from tilscore.labels import CELL_COLOURS
-from tilscore.overlay import DISCLAIMER, ScoreLike, Title, headline, in_words
+from tilscore.overlay import DISCLAIMER, ScoreLike, Title, headline, in_words, interval_text
 from tilscore.page import NO_DENSITY, count, field_text, number
 from tilscore.panels import CELL_NAMES, Panels, area_text
 
@@ -31,6 +31,20 @@ LIMITS = (
     "The score was not validated for clinical use. A pathologist must look at the pictures before a number is used.",
 )
 
+STAIN_NAMES = {
+    "od_p90": "Density of the darker tissue (OD, 90th percentile)",
+    "saturation_frac": "Saturation",
+    "h_red_deg": "Haematoxylin, red against green (degrees)",
+    "h_blue_deg": "Haematoxylin, blue against green (degrees)",
+    "e_red_deg": "Eosin, red against green (degrees)",
+    "e_blue_deg": "Eosin, blue against green (degrees)",
+    "between_deg": "Angle between the stains (degrees)",
+    "h_p99_od": "Haematoxylin (OD, 99th percentile)",
+    "e_p99_od": "Eosin (OD, 99th percentile)",
+    "sharpness_median": "Sharpness (fine over coarse structure)",
+}
+"""The statistics of `tilscore.stain` that have limits."""
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -40,6 +54,10 @@ class Definition:
     value: str
     unit: str
     meaning: str
+    interval: str = ""
+    """95 % interval of a number that has one."""
+    card: bool = True
+    """Whether it is among the large numbers on top."""
 
 
 def definitions(score: ScoreLike) -> list[Definition]:
@@ -59,8 +77,17 @@ def definitions(score: ScoreLike) -> list[Definition]:
     tumour = f"Epithelium inside {where}; invasive and benign are not told apart."
     tissue = "All tissue of the slide that is in focus and free of pen and folds."
     scores = [
-        Definition("TIL density", number(score.til_density_per_mm2), "per mm² of stroma", density),
-        Definition("sTIL area", number(score.stil_area_pct), "% of stroma", share),
+        Definition(
+            "TIL density",
+            number(score.til_density_per_mm2),
+            "per mm² of stroma",
+            density,
+            interval_text(score, "til_density_per_mm2"),
+        ),
+        Definition(
+            "sTIL area", number(score.stil_area_pct), "% of stroma", share, interval_text(score, "stil_area_pct")
+        ),
+        *_share_of_stroma(score),
         Definition("iTIL density", number(score.itil_density_per_mm2), "per mm² of tumour", itils),
         Definition("TILs counted", count(score.n_tils), "cells", f"{inside} evaluable stroma."),
     ]
@@ -70,6 +97,24 @@ def definitions(score: ScoreLike) -> list[Definition]:
         Definition("Tissue", area_text(score.tissue_mm2), "mm²", tissue),
     ]
     return scores + areas if score.status == "ok" else areas
+
+
+def _share_of_stroma(score: ScoreLike) -> list[Definition]:
+    """The numbers that include the gaps between cells, and iTILs with their contact."""
+    around = score.constants.get("infiltrated")
+    radius = f"{around['radius_um']:g} µm" if isinstance(around, Mapping) else "a declared distance"
+    near = f"The share of evaluable stroma within {radius} of a TIL, small gaps between TILs closed."
+    unit = "% of stroma"
+    sure = interval_text(score, "infiltrated_area_pct")
+    out = [Definition("Infiltrated area", number(score.infiltrated_area_pct), unit, near, sure)]
+    if score.calibrated_stil_pct is not None:
+        curve = f"What pathologists state for such a slide, by calibration {score.constants.get('calibration_ident')}."
+        sure = interval_text(score, "calibrated_stil_pct")
+        out.append(Definition("Calibrated sTIL", number(score.calibrated_stil_pct), unit, curve, sure))
+    contact = "Inflammatory cells in tumour or in stroma that touches it, divided by the area of both."
+    value = number(score.contact_itil_density_per_mm2)
+    out.append(Definition("iTILs with contact", value, "per mm² of tumour and contact", contact, card=False))
+    return out
 
 
 def write_report(path: Path, panels: Panels, score: ScoreLike, title: Title, notes: Mapping[str, Any]) -> None:
@@ -94,7 +139,7 @@ def render_report(panels: Panels, score: ScoreLike, title: Title, notes: Mapping
 
     env = Environment(loader=PackageLoader("tilscore"), autoescape=True, undefined=StrictUndefined)
     env.trim_blocks = env.lstrip_blocks = True
-    env.filters.update(jpeg=jpeg_uri, png=png_uri, rgb=_rgb, area=area_text, count=count, words=in_words)
+    env.filters.update(jpeg=jpeg_uri, png=png_uri, rgb=_rgb, area=area_text, count=count, words=in_words, number=number)
     rest = {k: v for k, v in notes.items() if k not in ("seconds", "config")}
     seconds = notes.get("seconds")
     return env.get_template("report.html.j2").render(
@@ -105,6 +150,10 @@ def render_report(panels: Panels, score: ScoreLike, title: Title, notes: Mapping
         state=headline(score),
         reasons=list(score.reasons),
         definitions=definitions(score),
+        exclusions=[row for row in score.account if row["mm2"] > 0],
+        stain=score.stain.get("findings", []),
+        stain_names=STAIN_NAMES,
+        cores=[core for core in score.cores if core["core"] or core["stroma_mm2"] > 0],
         regions=REGIONS,
         cells=[(CELL_COLOURS[row.cell], CELL_NAMES[row.cell].split(",")[0], row) for row in panels.cell_rows],
         fields=[(p, field_text(p, score.status == "ok")) for p in panels.fields],

@@ -1,4 +1,4 @@
-"""Drawn areas: GeoJSON as QuPath writes it."""
+"""Drawn areas: GeoJSON as QuPath writes it, with what each area is for."""
 
 from __future__ import annotations
 
@@ -21,24 +21,91 @@ _LARGEST_PX = 1e9
 Polygon = list[NDArray[np.float64]]
 """Rings [n 2] of x, y in microns: the outline, then holes."""
 _DO = "draw the area again in QuPath and export it as GeoJSON"
+_NAMES = {
+    "roi": "roi, region, region of interest, area, tumour, tumor, tumour bed, tumor bed, bed, invasive",
+    "exclude": "exclude, excluded, ignore, artefact, artifact, biopsy site, hyalinisation, hyalinization",
+    "benign": "benign, normal, in situ, insitu, dcis, lcis, carcinoma in situ, benign epithelium, normal epithelium",
+    "necrosis": "necrosis, necrotic",
+    "tls": "tls, lymphoid aggregate, aggregate, lymphoid follicle, follicle, tertiary lymphoid structure",
+    "crush": "crush, crushed, crush artefact, crush artifact",
+    "fold": "fold, folded",
+    "blur": "blur, out of focus",
+    "pen": "pen, marker",
+}
+"""What an area is for, and the class names that say so; capitals, blanks and signs make no difference."""
+KINDS = tuple(_NAMES)
+
+
+def _bare(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
+_KIND_OF = {_bare(name): kind for kind, names in _NAMES.items() for name in names.split(", ")}
 
 
 def read_roi(path: Path, level0: Grid, bounds_um: BoxUm | None = None) -> list[Polygon]:
-    """Polygons of a GeoJSON file, on the slide.
+    """The polygons of `read_areas`, whatever they are for."""
+    return [p for polygons in read_areas(path, level0, bounds_um).values() for p in polygons]
 
-    Coordinates in the file are level-0 pixels of the image as QuPath opens it: of the scanned part, where the format
-    states one, so `bounds_um` is added.
+
+def read_areas(path: Path, level0: Grid, bounds_um: BoxUm | None = None) -> dict[str, list[Polygon]]:
+    """Polygons of a GeoJSON file, on the slide, by what they are for (`KINDS`).
+
+    An area without a class is `roi`: the area to score. Coordinates in the file are level-0 pixels of the image as
+    QuPath opens it: of the scanned part, where the format states one, so `bounds_um` is added.
 
     Raises
     ------
-    AnnotationError : not GeoJSON, no polygon in it, or one that cannot be an area of this slide.
+    AnnotationError : not GeoJSON, no polygon in it, one that cannot be an area of this slide, or a class that means
+        nothing here.
     """
+    areas: dict[str, list[Polygon]] = {}
+    value = _load(path)
+    for kind, part in _by_kind(value, path):
+        found = _on_slide(part, path, level0, bounds_um)
+        if found:
+            areas.setdefault(kind, []).extend(found)
+    if not areas:
+        raise AnnotationError("holds no polygon", where=path, do="draw an area, not points or lines")
+    return areas
+
+
+def _by_kind(value: Any, path: Path, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Features with what they are for; a bare geometry is `roi`."""
+    if depth > 8:
+        raise AnnotationError("is nested too deeply", where=path, do=_DO)
+    kind = value.get("type") if isinstance(value, dict) else None
+    if isinstance(value, list) or kind == "FeatureCollection":
+        for one in value if isinstance(value, list) else value.get("features") or []:
+            yield from _by_kind(one, path, depth + 1)
+    elif kind == "Feature":
+        yield _kind(value.get("properties"), path), value
+    else:
+        yield "roi", value
+
+
+def _kind(properties: Any, path: Path) -> str:
+    """What a feature is for, by its class; where it has none, by its name if that is one of the words."""
+    properties = properties if isinstance(properties, dict) else {}
+    given = properties.get("classification")
+    given = given.get("name") if isinstance(given, dict) else given
+    if given is None:
+        return _KIND_OF.get(_bare(str(properties.get("name") or "")), "roi")
+    kind = _KIND_OF.get(_bare(str(given)))
+    if kind is None:
+        known = ", ".join(names.split(", ")[0] for names in _NAMES.values())
+        raise AnnotationError("an area of a class that means nothing here", where=path, found=given, do=f"use {known}")
+    return kind
+
+
+def _on_slide(value: Any, path: Path, level0: Grid, bounds_um: BoxUm | None) -> list[Polygon]:
+    """The polygons of one feature or geometry, in microns, checked and cut to the slide."""
     import shapely
 
     origin = (bounds_um.x0, bounds_um.y0) if bounds_um is not None else (0.0, 0.0)
     slide = shapely.box(0, 0, level0.width_um, level0.height_um)
     polygons = []
-    for rings in _polygons(_load(path), path):
+    for rings in _polygons(value, path):
         on_slide = [level0.to_um(r) + origin for r in rings]
         shape = shapely.Polygon(on_slide[0], on_slide[1:])
         if not shape.is_valid:
@@ -50,8 +117,6 @@ def read_roi(path: Path, level0: Grid, bounds_um: BoxUm | None = None) -> list[P
             box = [round(v) for v in shape.bounds]
             raise AnnotationError("an area outside the slide", where=path, found=f"{box} um", do="is it of this slide?")
         polygons += _clip(shape, slide)
-    if not polygons:
-        raise AnnotationError("holds no polygon", where=path, do="draw an area, not points or lines")
     return polygons
 
 

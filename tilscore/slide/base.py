@@ -41,13 +41,17 @@ class SlideSpec:
     ----------
     slide_id : safe as the name of a folder, unique in a run.
     mpp : um/px given by hand; None = as the file states.
-    roi : a drawn region of interest.
+    roi : drawn areas (GeoJSON): the area to score, and what is to be left out of it.
+    site : where the tissue was taken, e.g. `breast` or `lymph_node`; None = not stated.
+    specimen : how it was taken, e.g. `core` or `resection`; None = not stated.
     """
 
     slide_id: str
     path: Path
     mpp: float | None = None
     roi: Path | None = None
+    site: str | None = None
+    specimen: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,41 +1,33 @@
 """From what is typed to the slides of a run: files, folders, and CSV lists.
 
-A list has a header line with a column `path` (or `slide`) and, if wanted, `slide_id`, `mpp` and `roi`; other columns
-are left alone. Relative paths start at the folder of the list. A slide that does not exist is no error here: it
-becomes a failed slide of the run, and the others finish.
+A list has a header line with a column `path` (or `slide`) and, if wanted, `slide_id`, `mpp`, `roi`, `site`, `specimen`
+and `stain`; other columns are left alone, so that the manifest of a cohort is a list too. Relative paths start at the
+folder of the list. A slide that does not exist is no error here: it becomes a failed slide of the run, and the others
+finish. Slides of another stain than H&E are passed over, and this is said.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import os
 import stat
-import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tilscore.errors import UsageError, printable
+from tilscore.inputs.names import PICTURE_SUFFIXES, SLIDE_SUFFIXES, unique_ids
+from tilscore.inputs.words import MISSING, advice, canonical, column_names, is_missing, is_scored
 from tilscore.slide.base import SlideSpec
 from tilscore.slide.mpp import GIVEN_RANGE, number
 
-SLIDE_SUFFIXES = {
-    ".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi", ".qptiff", ".jp2",
-}  # fmt: skip
-"""Names looked for in folders; what a file is, is decided by its content. DICOM slides are many files: list them."""
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg"}
-"""Looked for in folders that hold no slide (beside slides, pictures are thumbnails or parts of a VMS slide)."""
 LIST_SUFFIXES = {".csv", ".tsv"}
 RESULT_MARK = "score.json"
 """A folder with this file is a result of an earlier run and is not searched."""
-LONGEST_ID = 100
-_LONGEST_ID_BYTES = 200
-_LARGEST_LIST_BYTES = 1 << 28
-_RESERVED = {"con", "prn", "aux", "nul", "scores.csv", "run.json"}
-"""Names that mean something else to Windows, or in the folder of results."""
+LARGEST_LIST_BYTES = 1 << 28
+"""A list of a million slides has 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +39,25 @@ class _Row:
     slide_id: str = ""
     mpp: float | None = None
     roi: Path | None = None
+    site: str = ""
+    specimen: str = ""
+    stain: str = ""
 
 
-def read_inputs(inputs: Sequence[Path | str], *, mpp: float | None = None) -> list[SlideSpec]:
+def _aloud(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def read_inputs(
+    inputs: Sequence[Path | str], *, mpp: float | None = None, say: Callable[[str], object] = _aloud
+) -> list[SlideSpec]:
     """The slides of a run, in the order given (folders by name), each with a unique `slide_id`.
 
     Parameters
     ----------
     inputs : slides, folders (searched to the bottom) and CSV lists.
     mpp : um/px for slides whose list states none; it wins over the slide's own.
+    say : is told of slides that are passed over for their stain.
 
     Raises
     ------
@@ -69,17 +71,23 @@ def read_inputs(inputs: Sequence[Path | str], *, mpp: float | None = None) -> li
     if not rows:
         raise UsageError("no slides were given", do="name slides, a folder of slides, or a CSV list")
     rows = [row if row.mpp is not None else replace(row, mpp=mpp) for row in _without_repeats(rows)]
-    ids = _unique_ids(rows)
-    return [SlideSpec(slide_id, row.path, row.mpp, row.roi) for slide_id, row in zip(ids, rows, strict=True)]
+    ids = unique_ids(rows)
+    scored = [(slide_id, row) for slide_id, row in zip(ids, rows, strict=True) if is_scored(row.stain)]
+    if len(scored) < len(rows):
+        _say_skipped(ids, rows, say)
+    if not scored:
+        raise UsageError("no slide is stained with H&E", where=rows[0].where, do="look at the column 'stain'")
+    return [_spec(slide_id, row) for slide_id, row in scored]
 
 
-def safe_id(name: str) -> str:
-    """`name` as the name of a folder: letters, digits and `._-`, at most 100 characters, no dot at either end."""
-    text = unicodedata.normalize("NFC", name)
-    text = "".join(c if c.isalnum() or c in "._-" else "_" for c in text)[:LONGEST_ID].strip(".") or "slide"
-    while len(text.encode()) > _LONGEST_ID_BYTES:
-        text = text[:-1]
-    return f"{text}_" if text.split(".")[0].casefold() in _RESERVED or text.casefold() in _RESERVED else text
+def _spec(slide_id: str, row: _Row) -> SlideSpec:
+    return SlideSpec(slide_id, row.path, row.mpp, row.roi, site=row.site or None, specimen=row.specimen or None)
+
+
+def _say_skipped(ids: list[str], rows: list[_Row], say: Callable[[str], object]) -> None:
+    skipped = [f"{name} ({row.stain})" for name, row in zip(ids, rows, strict=True) if not is_scored(row.stain)]
+    shown = ", ".join(skipped[:10]) + (f" and {len(skipped) - 10} more" if len(skipped) > 10 else "")
+    say(f"tilscore: {len(skipped)} of {len(rows)} slides are not H&E and are not scored: {printable(shown, 500)}")
 
 
 def _rows(item: Path) -> list[_Row]:
@@ -114,11 +122,11 @@ def _list_rows(path: Path) -> Iterator[_Row]:
     text = _read_text(path)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text), strict=True)
     try:
-        header = [name.strip().lower() for name in next(reader)]
-        key = _path_column(path, header)
+        header = column_names(next(reader))
+        _check_columns(path, header)
         for values in reader:
             if any(value.strip() for value in values):
-                yield _row(path, reader.line_num, header, key, values)
+                yield _row(path, reader.line_num, header, values)
     except csv.Error as err:
         raise UsageError("list cannot be understood", where=f"{path} line {reader.line_num}", found=err) from err
 
@@ -126,7 +134,7 @@ def _list_rows(path: Path) -> Iterator[_Row]:
 def _read_text(path: Path) -> str:
     try:
         status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_LIST_BYTES:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_LIST_BYTES:
             raise UsageError("not a list of slides", where=path, found=f"{status.st_size} bytes", do="give a CSV file")
         data = path.read_bytes()
     except (OSError, ValueError) as err:
@@ -145,9 +153,9 @@ def _read_text(path: Path) -> str:
 
 def _delimiter(path: Path, text: str) -> str:
     """The separator under which the first line names a column of paths."""
+    first = io.StringIO(text, newline="").readline()
     for delimiter in ",;\t":
-        first = io.StringIO(text, newline="").readline().split(delimiter)
-        if {"path", "slide"} & {name.strip().strip('"').lower() for name in first}:
+        if "path" in column_names(name.strip().strip('"') for name in first.split(delimiter)):
             return delimiter
     raise UsageError(
         "list has no column 'path'",
@@ -157,30 +165,39 @@ def _delimiter(path: Path, text: str) -> str:
     )
 
 
-def _path_column(path: Path, header: list[str]) -> int:
-    for name in ("path", "slide", "slide_id", "mpp", "roi"):
+def _check_columns(path: Path, header: list[str]) -> None:
+    for name in ("path", "slide_id", "mpp", "roi", "site", "specimen", "stain"):
         if header.count(name) > 1:
             raise UsageError(f"column {name!r} is there twice", where=f"{path} line 1", do="rename one of them")
-    return header.index("path" if "path" in header else "slide")
 
 
-def _row(path: Path, line: int, header: list[str], key: int, values: list[str]) -> _Row:
+def _row(path: Path, line: int, header: list[str], values: list[str]) -> _Row:
     where = f"{path} line {line}"
     if len(values) > len(header) and any(value.strip() for value in values[len(header) :]):
         do = "put names that contain the separator in double quotes"
         raise UsageError(f"{len(values)} values for {len(header)} columns", where=where, do=do)
     cells = {name: value.strip() for name, value in zip(header, values, strict=False)}
-    target = values[key].strip() if key < len(values) else ""
-    if not target:
+    if not cells.get("path"):
         raise UsageError("no path", where=where, do="every line names a slide")
-    mpp, roi = cells.get("mpp", ""), cells.get("roi", "")
+    mpp, roi, stain = (cells.get(name, "") for name in ("mpp", "roi", "stain"))
     return _Row(
-        path=_beside(path, target),
+        path=_beside(path, cells["path"]),
         where=where,
         slide_id=cells.get("slide_id", ""),
-        mpp=_mpp(mpp, f"{where} column 'mpp'") if mpp else None,
-        roi=_beside(path, roi) if roi else None,
+        mpp=None if mpp.casefold() in MISSING - {"nan"} else _mpp(mpp, f"{where} column 'mpp'"),
+        roi=None if is_missing(roi) else _beside(path, roi),
+        site=_word("site", cells, where),
+        specimen=_word("specimen", cells, where),
+        stain="" if is_missing(stain) else stain,
     )
+
+
+def _word(column: str, cells: dict[str, str], where: str) -> str:
+    text = cells.get(column, "")
+    word = canonical(column, text)
+    if word is None:
+        raise UsageError(f"unknown {column}", where=f"{where} column {column!r}", found=text, do=advice(column, text))
+    return word
 
 
 def _beside(path: Path, name: str) -> Path:
@@ -213,39 +230,3 @@ def _without_repeats(rows: Iterable[_Row]) -> list[_Row]:
 
 def _is_listed(row: _Row) -> bool:
     return row.where != str(row.path)
-
-
-def _unique_ids(rows: list[_Row]) -> list[str]:
-    """Names that differ even where a file system ignores case; equal file names get a hash of their paths."""
-    names = [safe_id(row.slide_id or _stem(row.path)) for row in rows]
-    groups: dict[str, list[int]] = defaultdict(list)
-    for i, name in enumerate(names):
-        groups[name.casefold()].append(i)
-    for group in groups.values():
-        given = [i for i in group if rows[i].slide_id]
-        if len(given) > 1:
-            first, second = rows[given[0]].where, rows[given[1]].where
-            raise UsageError(f"slide_id is used twice (first in {first})", where=second, found=names[given[1]])
-        for i in group if len(group) > 1 else ():
-            if i not in given:
-                names[i] = _with_hash(names[i], rows[i].path)
-    if len({name.casefold() for name in names}) < len(names):
-        raise UsageError("slides cannot be told apart by name", do="give each a slide_id in a CSV list")
-    return names
-
-
-def _stem(path: Path) -> str:
-    name = path.name
-    for _ in range(2):  # "x.ome.tif"
-        stem, suffix = os.path.splitext(name)
-        if stem and suffix.lower() in SLIDE_SUFFIXES | PICTURE_SUFFIXES | {".ome", ".zarr", ".dcm"}:
-            name = stem
-    return name
-
-
-def _with_hash(name: str, path: Path) -> str:
-    digest = hashlib.sha256(os.path.abspath(path).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    keep = min(LONGEST_ID, _LONGEST_ID_BYTES) - 9
-    while len(name) > keep or len(name.encode()) > _LONGEST_ID_BYTES - 9:
-        name = name[:-1]
-    return f"{name}-{digest}"

@@ -1,0 +1,444 @@
+"""The bed by cores, drawn areas, exclusions, sites, the table and `explain`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tilscore.cells import Cells, write_cells
+from tilscore.errors import AnnotationError, DataError, UsageError
+from tilscore.labels import Area, Region
+from tilscore.outputs import update_scores
+from tilscore.raster import Raster, write_raster
+from tilscore.roi import read_areas
+from tilscore.score import (
+    COLUMNS,
+    COLUMNS_1,
+    AggregateConfig,
+    BedConfig,
+    Part,
+    Score,
+    ScoreConfig,
+    failed_row,
+    read_score,
+    score_slide,
+    score_with_parts,
+    write_score,
+)
+from tilscore.score.cores import find_cores, reading_order
+from tilscore.score.explain import explain_folder, find_folder, in_words
+from tilscore.space import BoxUm, Grid
+
+GRID = Grid(4.0, 500, 400)
+"""2 x 1.6 mm."""
+
+
+def maps(region: int = Region.STROMA) -> tuple[Raster, Raster]:
+    coarse = GRID.at(8.0)
+    return Raster(np.full(GRID.shape, region, np.uint8), GRID), Raster(np.ones(coarse.shape, np.uint8), coarse)
+
+
+def away(x_um: float, y_um: float) -> np.ndarray:
+    y, x = np.mgrid[: GRID.height_px, : GRID.width_px]
+    return np.hypot((x + 0.5) * 4 - x_um, (y + 0.5) * 4 - y_um)
+
+
+def with_nest(radius_um: float = 200) -> tuple[Raster, Raster]:
+    regions, tissue = maps()
+    regions.values[away(1000, 800) <= radius_um] = Region.TUMOUR
+    return regions, tissue
+
+
+def tils(x: object, y: object) -> Cells:
+    x = np.asarray(x, float)
+    return Cells(x, np.asarray(y, float), np.zeros(len(x)), np.ones(len(x)))
+
+
+def spread(n: int = 600, seed: int = 0) -> Cells:
+    rng = np.random.default_rng(seed)
+    return tils(rng.uniform(0, 2000, n), rng.uniform(0, 1600, n))
+
+
+def line(score: Score, part: str) -> dict:
+    return next(row for row in score.account if row["part"] == part)
+
+
+# cores
+
+
+def test_cores_are_numbered_as_they_are_read() -> None:
+    upright = [BoxUm(x, y, x + 1, y + 15) for x, y in ((8, 1), (2, 0), (5, 2))]
+    assert reading_order(upright) == [1, 2, 0]
+    across = [BoxUm(0, y, 15, y + 1) for y in (6, 0, 3)]
+    assert reading_order(across) == [1, 2, 0]
+
+
+@pytest.mark.parametrize("width_um", [800, 1200, 1600])
+def test_each_core_has_its_score(width_um: int) -> None:
+    """Two thin cores with the same nests: 30 TILs in one, 90 in the other; a crack of 40 um does not part them."""
+    grid = Grid(4.0, 1000, 600)
+    regions = Raster(np.full(grid.shape, Region.STROMA, np.uint8), grid)
+    tissue = Raster(np.zeros((300, 500), np.uint8), grid.at(8.0))
+    w = width_um // 8
+    starts = (10, 20 + w + 20)
+    rng = np.random.default_rng(0)
+    cells = []
+    for start, n in zip(starts, (30, 90), strict=True):
+        tissue.values[20:280, start : start + w] = Area.TISSUE
+        tissue.values[140:145, start : start + w] = Area.GLASS
+        for y in range(50, 550, 60):
+            regions.values[y : y + 20, 2 * start + w - 10 : 2 * start + w + 10] = Region.TUMOUR
+        x0 = 8 * start
+        left = rng.uniform(x0 + 4 * w - 240, x0 + 4 * w - 60, n), rng.uniform(500, 1000, n)
+        cells.append(tils(*left))
+    score = score_slide(Cells.concat(cells), regions, tissue)
+    assert (score.status, score.n_cores) == ("ok", 2)
+    one, two, rest = score.cores
+    assert (one["n_tils"], two["n_tils"], rest["n_tils"]) == (30, 90, 0)
+    assert one["box_um"][0] == pytest.approx(8 * starts[0], abs=16)
+    assert sum(c["stroma_mm2"] for c in score.cores) == pytest.approx(score.stroma_mm2)
+    assert two["til_density_per_mm2"] / one["til_density_per_mm2"] == pytest.approx(3, rel=0.02)
+    spread = score.core_spread
+    assert spread["sd"] == pytest.approx((two["til_density_per_mm2"] - one["til_density_per_mm2"]) / math.sqrt(2))
+
+
+def test_debris_is_no_core() -> None:
+    tissue = Raster(np.zeros((200, 250), np.uint8), Grid(8.0, 250, 200))
+    tissue.values[10:60, 10:60] = Area.TISSUE
+    tissue.values[150:155, 150:155] = Area.FOLD
+    assert len(find_cores(tissue, ScoreConfig().cores)) == 1
+
+
+def test_a_clustered_tiny_core_has_a_wide_interval() -> None:
+    """1.0 x 0.8 mm with 0.3 mm2 of tumour, its TILs in three clusters."""
+    grid = Grid(4.0, 250, 200)
+    regions = Raster(np.full(grid.shape, Region.STROMA, np.uint8), grid)
+    regions.values[:, :94] = Region.TUMOUR
+    tissue = Raster(np.ones((100, 125), np.uint8), grid.at(8.0))
+    rng = np.random.default_rng(0)
+    centres = np.array([[500, 200], [600, 600], [550, 420]]).repeat(50, 0) + rng.normal(0, 30, (150, 2))
+    score = score_slide(tils(centres[:, 0], centres[:, 1]), regions, tissue)
+    assert score.tumour_mm2 == pytest.approx(0.3, rel=0.01)
+    assert (score.status, score.reasons) == ("ok", ("wide_interval",))
+    assert score.til_density_low < score.til_density_per_mm2 < score.til_density_high
+
+
+# exclusions
+
+
+@pytest.mark.parametrize(
+    ("area", "kind"),
+    [(Area.PEN, ""), (Area.BLUR, ""), (Area.FOLD, ""), (None, "exclude"), (None, "crush"), (None, "fold")],
+)
+def test_without_an_exclusion_the_score_is_that_of_the_clean_slide(area: Area | None, kind: str) -> None:
+    """The left quarter of the bed is taken out: the account tells exactly what the score was before."""
+    clean = score_slide(spread(), *with_nest())
+    regions, tissue = with_nest()
+    drawn = {}
+    if area is not None:
+        tissue.values[:, :90] = area
+    else:
+        drawn[kind] = np.zeros(GRID.shape, bool)
+        drawn[kind][:, :180] = True
+    score = score_slide(spread(), regions, tissue, drawn=drawn)
+    name = area.name.lower() if area is not None else "excluded" if kind == "exclude" else kind
+    row = line(score, name)
+    assert row["mm2"] == pytest.approx(0.72 * 1.6)
+    assert score.til_density_per_mm2 != clean.til_density_per_mm2
+    assert row["score_without_this_exclusion"] == pytest.approx(clean.til_density_per_mm2, rel=1e-12)
+    assert row["stroma_mm2"] == pytest.approx(clean.stroma_mm2 - score.stroma_mm2)
+
+
+@pytest.mark.parametrize("region", [Region.NECROSIS, Region.FAT])
+def test_without_leaving_out_necrosis_or_fat(region: Region) -> None:
+    regions, tissue = with_nest()
+    clean = score_slide(spread(), regions, tissue)
+    hole = away(1300, 800) < 60
+    regions.values[hole] = region
+    score = score_slide(spread(), regions, tissue)
+    row = line(score, region.name.lower())
+    assert row["n_px"] == hole.sum()
+    assert row["score_without_this_exclusion"] == pytest.approx(clean.til_density_per_mm2, rel=1e-12)
+
+
+def test_the_account_sums_to_tissue_and_slide() -> None:
+    rng = np.random.default_rng(5)
+    coarse = GRID.at(8.0)
+    regions = Raster(rng.integers(0, len(Region), GRID.shape).astype(np.uint8), GRID)
+    tissue = Raster(rng.integers(0, len(Area), coarse.shape).astype(np.uint8), coarse)
+    drawn = {k: rng.random(GRID.shape) < 0.1 for k in ("exclude", "crush", "benign", "necrosis", "pen", "blur", "tls")}
+    cfg = ScoreConfig(edge_um=8, benign_band_um=4, bed=BedConfig(radius_um=40, min_nest_um2=30))
+    score = score_slide(spread(), regions, tissue, cfg, drawn=drawn)
+    rows = [r for r in score.account if r["role"] != "flagged"]
+    assert sum(r["n_px"] for r in rows) == GRID.width_px * GRID.height_px
+    assert sum(r["n_tils"] for r in rows) == 600
+    tissue_px = sum(r["n_px"] for r in rows if r["part"] not in ("glass", "pen", "blur", "fold"))
+    assert score.tissue_mm2 == pytest.approx(tissue_px * 16e-6, rel=1e-12)
+    assert {r["part"]: r["mm2"] for r in rows} == score.area_account_mm2
+
+
+def test_the_rim_is_taken_out_on_request() -> None:
+    regions, tissue = with_nest()
+    tissue.values[:, 175:] = Area.GLASS
+    plain = score_slide(spread(), regions, tissue)
+    score = score_slide(spread(), regions, tissue, ScoreConfig(edge_um=48))
+    assert line(plain, "edge")["mm2"] == 0
+    assert plain.stroma_mm2 > score.stroma_mm2
+    row = line(score, "edge")
+    assert row["score_without_this_exclusion"] == pytest.approx(plain.til_density_per_mm2, rel=1e-12)
+
+
+# drawn areas
+
+
+def test_a_band_around_benign_epithelium_is_left_out() -> None:
+    """A benign duct far from the nest in a given bed: the duct and 200 um around it, nothing more."""
+    regions, tissue = maps()
+    regions.values[away(500, 800) <= 60] = Region.TUMOUR
+    drawn = {"benign": away(500, 800) <= 60, "roi": np.ones(GRID.shape, bool)}
+    score = score_slide(spread(), regions, tissue, drawn=drawn)
+    assert line(score, "benign")["mm2"] == pytest.approx(math.pi * 0.26**2, rel=0.01)
+    assert score.tumour_mm2 == 0
+    without = line(score, "benign")["score_without_this_exclusion"]
+    n = int((regions.sample(spread().x_um, spread().y_um) == Region.STROMA).sum())
+    assert without == pytest.approx(n / (3.2 - (regions.values == 1).sum() * 16e-6))
+
+
+def test_the_band_ends_where_the_invasive_nest_is_nearer() -> None:
+    regions, tissue = maps()
+    regions.values[:, 200:225] = regions.values[:, 275:300] = Region.TUMOUR
+    benign = np.zeros(GRID.shape, bool)
+    benign[:, 200:225] = True
+    parts = score_with_parts(spread(), regions, tissue, drawn={"benign": benign}).parts
+    row = parts.values[200]
+    assert (row[150:225] == Part.BENIGN).all()
+    assert (row[225:249] == Part.BENIGN).all()
+    assert (row[251:275] == Part.STROMA).all(), "halfway, 25 px of 4 um from each"
+
+
+def evaluable(name: str) -> Score:
+    regions, tissue = with_nest()
+    drawn: dict[str, np.ndarray] = {}
+    specimen = None
+    if name == "benign_only":
+        drawn["benign"] = away(1000, 800) < 250
+    elif name == "necrosis_only":
+        regions.values[:] = Region.NECROSIS
+    elif name == "drawn necrosis":
+        drawn["necrosis"] = np.ones(GRID.shape, bool)
+    elif name == "blank":
+        tissue.values[:] = Area.GLASS
+    elif name == "no_tumour":
+        regions.values[:] = Region.STROMA
+    elif name == "cytology":
+        specimen = "cytology_block"
+    elif name == "necrotic field":
+        regions.values[:] = Region.NECROSIS
+        drawn["roi"] = np.ones(GRID.shape, bool)
+    return score_slide(spread(), regions, tissue, drawn=drawn, specimen=specimen)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("benign_only", "benign_only"),
+        ("necrosis_only", "necrosis_only"),
+        ("drawn necrosis", "necrosis_only"),
+        ("necrotic field", "necrosis_only"),
+        ("blank", "no_tissue"),
+        ("no_tumour", "no_tumour"),
+        ("cytology", "cytology_no_stroma"),
+    ],
+)
+def test_what_is_not_evaluable_says_why(name: str, code: str) -> None:
+    score = evaluable(name)
+    assert (score.status, score.reasons) == ("not_evaluable", (code,))
+    assert score.til_density_per_mm2 is score.stil_area_pct is score.infiltrated_area_pct is score.n_tils is None
+    assert not score.compat
+    assert not score.intervals
+    assert all(row["score_without_this_exclusion"] is None for row in score.account)
+
+
+def test_class_names_say_what_an_area_is_for(tmp_path: Path) -> None:
+    def square(x: int, name: str | None) -> dict:
+        ring = [[x, 0], [x + 50, 0], [x + 50, 50], [x, 50], [x, 0]]
+        given = {} if name is None else {"classification": {"name": name}}
+        return {"type": "Feature", "properties": given, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+
+    names = [None, "Tumor", "Region*", "Ignore*", "In situ", "DCIS", "Necrosis", "TLS", "Crush artefact", "Fold"]
+    path = tmp_path / "a.geojson"
+    path.write_text(
+        json.dumps({"type": "FeatureCollection", "features": [square(60 * i, n) for i, n in enumerate(names)]})
+    )
+    areas = read_areas(path, Grid(0.5, 2000, 100))
+    counts = {kind: len(polygons) for kind, polygons in areas.items()}
+    assert counts == {"roi": 3, "exclude": 1, "benign": 2, "necrosis": 1, "tls": 1, "crush": 1, "fold": 1}
+    path.write_text(json.dumps(square(0, "Immune cells")))
+    with pytest.raises(AnnotationError, match="Immune cells"):
+        read_areas(path, Grid(0.5, 2000, 100))
+
+
+# aggregates
+
+
+def test_an_aggregate_is_flagged_and_counted() -> None:
+    """A follicle 200 um across with 12,000 cells per mm2 beside the nest."""
+    rng = np.random.default_rng(0)
+    n = round(12_000 * math.pi * 0.1**2)
+    r, t = 100 * np.sqrt(rng.random(n)), rng.uniform(0, 2 * np.pi, n)
+    follicle = tils(1320 + r * np.cos(t), 800 + r * np.sin(t))
+    cells = Cells.concat([spread(), follicle])
+    plain, score = score_slide(spread(), *with_nest()), score_slide(cells, *with_nest())
+    assert "lymphoid_aggregates" not in plain.reasons
+    assert "lymphoid_aggregates" in score.reasons
+    (found,) = score.aggregates
+    assert (found["x_um"], found["y_um"]) == (pytest.approx(1320, abs=12), pytest.approx(800, abs=12))
+    assert found["mm2"] == pytest.approx(math.pi * 0.1**2, rel=0.25)
+    out = score_slide(cells, *with_nest(), ScoreConfig(aggregates=AggregateConfig(exclude=True)))
+    assert "lymphoid_aggregates" not in out.reasons
+    flagged = line(score, "aggregate_flagged")
+    assert flagged["score_without_this_exclusion"] == pytest.approx(out.til_density_per_mm2, rel=1e-12)
+    assert line(out, "aggregate")["score_without_this_exclusion"] == pytest.approx(score.til_density_per_mm2, rel=1e-12)
+    assert score.til_density_per_mm2 > 1.5 * out.til_density_per_mm2
+
+
+# sites
+
+
+def test_a_lymph_node_is_scored_between_its_nests_only() -> None:
+    """Two bars of tumour 200 um apart: what lies between them counts, what lies outside does not."""
+    regions, tissue = maps()
+    regions.values[:, 200:225] = regions.values[:, 275:300] = Region.TUMOUR
+    breast = score_slide(spread(), regions, tissue, site="breast")
+    node = score_slide(spread(), regions, tissue, site="lymph_node")
+    assert node.stroma_mm2 == pytest.approx(0.2 * 1.6, rel=0.01)
+    assert breast.stroma_mm2 == pytest.approx(0.7 * 1.6, rel=0.01)
+    assert "lymph_node" in node.reasons
+    assert (breast.site, node.site) == ("breast", "lymph_node")
+    assert not {"site_unknown"} & {*breast.notes, *breast.reasons}
+    assert "site_unknown" in score_slide(spread(), regions, tissue).notes
+
+
+def test_a_compact_deposit_in_a_node_has_no_stroma() -> None:
+    score = score_slide(spread(), *with_nest(), site="lymph_node")
+    assert score.status == "not_evaluable"
+    assert score.reasons[0] in ("no_stroma", "stroma_too_small")
+
+
+def test_organs_carry_their_warning() -> None:
+    assert "site_liver" in score_slide(spread(), *with_nest(), site="liver").reasons
+    with pytest.raises(UsageError, match="lymph_node"):
+        score_slide(spread(), *with_nest(), site="lymphnode")
+
+
+# files
+
+
+def test_a_score_of_version_1_is_read(tmp_path: Path) -> None:
+    old = {
+        "schema_version": 1,
+        "slide_id": "a",
+        "status": "ok",
+        "reasons": ["little_stroma"],
+        "til_density_per_mm2": 100.0,
+        "stil_area_pct": 0.283,
+        "n_tils": 5,
+        "itil_density_per_mm2": None,
+        "stroma_mm2": 0.05,
+        "tumour_mm2": 0.1,
+        "tissue_mm2": 1.0,
+        "area_account_mm2": {"glass": 0.5},
+        "constants": {"area_per_til_um2": 28.3},
+        "definitions": {},
+    }
+    path = tmp_path / "score.json"
+    path.write_text(json.dumps(old))
+    score = read_score(path)
+    assert (score.n_tils, score.reasons) == (5, ("little_stroma",))
+    assert score.infiltrated_area_pct is score.til_density_low is score.n_cores is score.site is None
+    row = score.row("a", mpp_um=0.5, mpp_source="given", model="m", seconds=1.0)
+    assert set(row) == set(COLUMNS)
+    path.write_text(json.dumps(old | {"schema_version": 3}))
+    with pytest.raises(DataError, match="schema version 3"):
+        read_score(path)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as f:
+        return list(csv.DictReader(f))
+
+
+def test_a_table_of_version_1_gets_the_new_columns(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text(",".join(COLUMNS_1) + "\na,ok,,12.00,0.340,6,0.5000,0.1,1.0,0.5,given,m,1\n")
+    update_scores(path, [failed_row("b", "mpp")])
+    rows = read_rows(path)
+    assert list(rows[0]) == list(COLUMNS)
+    assert [(r["slide_id"], r["til_density_per_mm2"], r["til_density_low"]) for r in rows] == [
+        ("a", "12.00", ""),
+        ("b", "", ""),
+    ]
+
+
+def write_many(path: Path, name: str, n: int) -> None:
+    for i in range(n):
+        update_scores(path, [failed_row(f"{name}{i}", "mpp")])
+
+
+def test_two_runs_write_one_table(tmp_path: Path) -> None:
+    """Without the lock rows of one run are lost to the other."""
+    path = tmp_path / "scores.csv"
+    context = get_context("fork")
+    runs = [context.Process(target=write_many, args=(path, name, 15)) for name in "ab"]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert {r["slide_id"] for r in read_rows(path)} == {f"{name}{i}" for name in "ab" for i in range(15)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    regions, tissue = with_nest()
+    cells = spread()
+    made = score_with_parts(cells, regions, tissue)
+    out = tmp_path / "slide"
+    write_cells(out / "cells.parquet", cells)
+    write_raster(out / "parts.tif", made.parts.raster, Part)
+    write_score(out / "score.json", made.score, "slide", ScoreConfig())
+    return out
+
+
+def test_explain_counts_again(folder: Path) -> None:
+    made = explain_folder(find_folder("slide.svs", folder.parent))
+    assert made["agrees"]
+    again = {n["name"]: n["recomputed"] for n in made["numbers"] if n["recomputed"] is not None}
+    assert len(again) == 8
+    text = in_words(made)
+    score = read_score(folder / "score.json")
+    assert read_score(folder / "score.json") == score
+    assert f"{score.n_tils:,} TILs / (" in text
+    assert "agrees" in text
+    assert "outside_bed" in text
+    assert json.loads(json.dumps(made)) == made
+
+
+def test_explain_finds_a_number_that_was_changed(folder: Path) -> None:
+    path = folder / "score.json"
+    values = json.loads(path.read_text())
+    values["til_density_per_mm2"] += 1
+    path.write_text(json.dumps(values))
+    made = explain_folder(folder)
+    assert not made["agrees"]
+    assert "DOES NOT AGREE" in in_words(made)
+
+
+def test_explain_without_a_score(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no score of this slide"):
+        find_folder("x.svs", tmp_path)

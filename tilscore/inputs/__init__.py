@@ -1,0 +1,17 @@
+"""From what is typed to the slides of a run, and the words of a manifest."""
+
+from tilscore.inputs.names import LONGEST_ID, PICTURE_SUFFIXES, SLIDE_SUFFIXES, safe_id, unique_ids
+from tilscore.inputs.read import LARGEST_LIST_BYTES, LIST_SUFFIXES, RESULT_MARK, read_inputs, slides_in
+
+__all__ = [
+    "LARGEST_LIST_BYTES",
+    "LIST_SUFFIXES",
+    "LONGEST_ID",
+    "PICTURE_SUFFIXES",
+    "RESULT_MARK",
+    "SLIDE_SUFFIXES",
+    "read_inputs",
+    "safe_id",
+    "slides_in",
+    "unique_ids",
+]

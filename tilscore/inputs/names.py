@@ -1,0 +1,81 @@
+"""Names of slides: safe as the name of a folder, and unique in a run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from tilscore.errors import UsageError
+
+SLIDE_SUFFIXES = {
+    ".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi", ".qptiff", ".jp2",
+}  # fmt: skip
+"""Names looked for in folders; what a file is, is decided by its content. DICOM slides are many files: list them."""
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg"}
+"""Looked for in folders that hold no slide (beside slides, pictures are thumbnails or parts of a VMS slide)."""
+LONGEST_ID = 100
+_LONGEST_ID_BYTES = 200
+_RESERVED = {"con", "prn", "aux", "nul", "scores.csv", "biopsies.csv", "run.json"}
+"""Names that mean something else to Windows, or in the folder of results."""
+
+
+class Listed(Protocol):
+    """A slide before its name is final; `where` is told in errors."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def where(self) -> str: ...
+    @property
+    def slide_id(self) -> str: ...
+
+
+def safe_id(name: str) -> str:
+    """`name` as the name of a folder: letters, digits and `._-`, at most 100 characters, no dot at either end."""
+    text = unicodedata.normalize("NFC", name)
+    text = "".join(c if c.isalnum() or c in "._-" else "_" for c in text)[:LONGEST_ID].strip(".") or "slide"
+    while len(text.encode()) > _LONGEST_ID_BYTES:
+        text = text[:-1]
+    return f"{text}_" if text.split(".")[0].casefold() in _RESERVED or text.casefold() in _RESERVED else text
+
+
+def unique_ids(rows: Sequence[Listed]) -> list[str]:
+    """Names that differ even where a file system ignores case; equal file names get a hash of their paths."""
+    names = [safe_id(row.slide_id or stem(row.path)) for row in rows]
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, name in enumerate(names):
+        groups[name.casefold()].append(i)
+    for group in groups.values():
+        given = [i for i in group if rows[i].slide_id]
+        if len(given) > 1:
+            first, second = rows[given[0]].where, rows[given[1]].where
+            raise UsageError(f"slide_id is used twice (first in {first})", where=second, found=names[given[1]])
+        for i in group if len(group) > 1 else ():
+            if i not in given:
+                names[i] = _with_hash(names[i], rows[i].path)
+    if len({name.casefold() for name in names}) < len(names):
+        raise UsageError("slides cannot be told apart by name", do="give each a slide_id in a CSV list")
+    return names
+
+
+def stem(path: Path) -> str:
+    """The name of a slide without what tells its format."""
+    name = path.name
+    for _ in range(2):  # "x.ome.tif"
+        stem, suffix = os.path.splitext(name)
+        if stem and suffix.lower() in SLIDE_SUFFIXES | PICTURE_SUFFIXES | {".ome", ".zarr", ".dcm"}:
+            name = stem
+    return name
+
+
+def _with_hash(name: str, path: Path) -> str:
+    digest = hashlib.sha256(os.path.abspath(path).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    keep = min(LONGEST_ID, _LONGEST_ID_BYTES) - 9
+    while len(name) > keep or len(name.encode()) > _LONGEST_ID_BYTES - 9:
+        name = name[:-1]
+    return f"{name}-{digest}"

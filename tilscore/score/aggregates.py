@@ -1,0 +1,64 @@
+"""Lymphoid aggregates: packed clusters of inflammatory cells, found for the eye and for the account."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tilscore.bed import Mask, window_of
+from tilscore.raster import Raster
+from tilscore.score.config import AggregateConfig
+from tilscore.space import Grid
+
+Floats = NDArray[np.floating[Any]]
+
+
+def find_aggregates(x_um: Floats, y_um: Floats, within: Mask, grid: Grid, cfg: AggregateConfig) -> Mask:
+    """[h w] bool on `grid`: pixels of `within` where the points lie packed, in pieces that are large enough.
+
+    Parameters
+    ----------
+    x_um, y_um : [n] inflammatory cells. within : [h w] bool: where to look, e.g. evaluable stroma.
+    """
+    out = np.zeros_like(within)
+    if not within.any() or not len(x_um):
+        return out
+    box = window_of(within, grid.mpp)
+    window = grid.covering_window(box.grow(3 * cfg.sigma_um)).clip()
+    col, row = grid.index(x_um) - window.x, grid.index(y_um) - window.y
+    inside = (col >= 0) & (row >= 0) & (col < window.w) & (row < window.h)
+    at, n = np.unique(row[inside] * window.w + col[inside], return_counts=True)
+    count = np.zeros(window.h * window.w, np.float32)
+    count[at] = n
+    sigma = cfg.sigma_um / grid.mpp
+    smooth = cv2.GaussianBlur(count.reshape(window.shape), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    dense = (smooth >= cfg.dense_per_mm2 * grid.pixel_mm2) & within[window.slices]
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(dense.astype(np.uint8), connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] * grid.pixel_mm2 >= cfg.min_mm2
+    large[0] = False
+    out[window.slices] = large[pieces]
+    return out
+
+
+def describe_aggregates(mask: Mask, grid: Grid, x_um: Floats, y_um: Floats) -> list[dict[str, Any]]:
+    """Place, area and cells of each aggregate, the largest first."""
+    if not mask.any():
+        return []
+    window = grid.covering_window(window_of(mask, grid.mpp))
+    n, pieces, stats, centres = cv2.connectedComponentsWithStats(mask[window.slices].astype(np.uint8), connectivity=8)
+    inside = Raster(mask.astype(np.uint8), grid).sample(x_um, y_um) > 0
+    under = pieces[grid.index(y_um[inside]) - window.y, grid.index(x_um[inside]) - window.x]
+    n_cells = np.bincount(under, minlength=n)
+    found = [
+        {
+            "x_um": round(float(centres[i, 0] + window.x + 0.5) * grid.mpp, 1),
+            "y_um": round(float(centres[i, 1] + window.y + 0.5) * grid.mpp, 1),
+            "mm2": int(stats[i, cv2.CC_STAT_AREA]) * grid.pixel_mm2,
+            "n_tils": int(n_cells[i]),
+        }
+        for i in range(1, n)
+    ]
+    return sorted(found, key=lambda a: -float(a["mm2"]))

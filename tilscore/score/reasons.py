@@ -1,0 +1,35 @@
+"""The codes of a score, in words."""
+
+from __future__ import annotations
+
+from tilscore.score.sites import SITES, SPECIMENS
+
+REASONS = {
+    "no_tissue": "no sound tissue was found on the slide",
+    "no_tumour": "no tumour was found, so there is no tumour bed",
+    "benign_only": "all epithelium lies in areas that were drawn as benign or in situ: there is no invasive tumour",
+    "necrosis_only": "the tissue is necrotic: there is no living tumour to score around",
+    "no_stroma": "the tumour bed holds no stroma",
+    "stroma_too_small": "the tumour bed holds too little stroma for a score",
+    "roi_empty": "the given area holds no tissue",
+    "little_stroma": "under 0.1 mm2 of stroma: the score is uncertain",
+    "wide_interval": "the 95 % interval of the density is wide: the score is uncertain",
+    "no_interval": "the tissue is too small or too scattered for an interval: the score is uncertain",
+    "beyond_calibration": "the number lies beyond what the calibration was made on: the calibrated sTIL % is its end",
+    "lymphoid_aggregates": "lymphoid aggregates lie in the stroma and were counted; see the score without them",
+    "stain_out_of_range": "the stain lies beyond what the model was trained on: see the figures of the stain",
+    "blurred": "the tissue is less sharp than what the model was trained on",
+    "low_resolution": "the slide is coarser than the model was trained on",
+    "upsampled": "the slide is far coarser than the model was trained on",
+    "mpp_differs_from_file": "the resolution given by hand is not the one that the file states",
+    "mpp_against_objective": "the resolution does not fit the objective that the file states",
+} | {rule.code: rule.text for rule in (*SITES.values(), *SPECIMENS.values()) if rule.code}
+"""What the codes of `reasons` mean."""
+
+NOTES = {
+    "site_unknown": "the site is not stated: scored by the rules of breast",
+    "specimen_unknown": "the kind of specimen is not stated",
+    "no_cell_areas": "the cells carry no measured areas: numbers that need them are null",
+    "no_calibration": "no calibration was given: the calibrated sTIL % is null",
+}
+"""What the codes of `notes` in `score.json` mean: true of many slides, no reason to doubt one."""

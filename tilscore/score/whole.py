@@ -1,0 +1,204 @@
+"""The score as a stage: cells, regions and tissue in; numbers with their intervals, account and reasons out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tilscore.bed import Mask
+from tilscore.cells import Cells
+from tilscore.config import as_values
+from tilscore.errors import DataError
+from tilscore.labels import Area, Cell, Region
+from tilscore.raster import Raster
+from tilscore.score.aggregates import describe_aggregates, find_aggregates
+from tilscore.score.bounds import make_intervals
+from tilscore.score.config import ScoreConfig
+from tilscore.score.cores import Cores, core_scores, core_spread, find_cores
+from tilscore.score.exclusions import account, area_account
+from tilscore.score.numbers import Tils, make_numbers
+from tilscore.score.parts import Part, Parts, divide
+from tilscore.score.result import Score
+from tilscore.score.sites import bed_rules, rules
+
+Drawn = Mapping[str, Mask]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A score with the map that it was counted on."""
+
+    score: Score
+    parts: Parts
+
+
+def score_slide(
+    cells: Cells,
+    regions: Raster,
+    tissue: Raster,
+    cfg: ScoreConfig | None = None,
+    *,
+    given: Mask | None = None,
+    drawn: Drawn | None = None,
+    flags: tuple[str, ...] = (),
+    site: str | None = None,
+    specimen: str | None = None,
+    cell_areas_um2: NDArray[np.floating[Any]] | None = None,
+) -> Score:
+    """Score one slide; parameters and errors as for `score_with_parts`."""
+    options: dict[str, Any] = {"given": given, "drawn": drawn, "flags": flags, "site": site, "specimen": specimen}
+    return score_with_parts(cells, regions, tissue, cfg, **options, cell_areas_um2=cell_areas_um2).score
+
+
+def score_with_parts(
+    cells: Cells,
+    regions: Raster,
+    tissue: Raster,
+    cfg: ScoreConfig | None = None,
+    *,
+    given: Mask | None = None,
+    drawn: Drawn | None = None,
+    flags: tuple[str, ...] = (),
+    site: str | None = None,
+    specimen: str | None = None,
+    cell_areas_um2: NDArray[np.floating[Any]] | None = None,
+) -> Scored:
+    """Score one slide (Salgado et al. 2015: stroma of the tumour bed only, the whole of it, no hotspots).
+
+    Parameters
+    ----------
+    regions : of `labels.Region`. tissue : of `labels.Area`.
+    given : [h w] bool on the grid of `regions`: the area that is the bed, e.g. the whole of a field.
+    drawn : [h w] bool on that grid by kind of drawn area (`roi.KINDS`); `roi` takes the place of `given`.
+    flags : reasons that are known beforehand, e.g. `low_resolution`.
+    site, specimen : words of `sites.SITES` and `sites.SPECIMENS`; None where unknown.
+    cell_areas_um2 : [n] measured area of each cell, where there is one.
+
+    Raises
+    ------
+    DataError : a map holds a value that is no class, or a cell has no position.
+    UsageError : an unknown site or specimen.
+    """
+    cfg, drawn = cfg or ScoreConfig(), drawn or {}
+    _check(cells, regions, tissue)
+    where, how = rules(site, specimen)
+    given, bed = drawn.get("roi", given), bed_rules(cfg.bed, where)
+    parts = divide(regions, tissue, cfg, bed, given=given, drawn=drawn)
+    keep = (cells.label == Cell.INFLAMMATORY) & (cells.prob >= cfg.min_prob)
+    areas = None if cell_areas_um2 is None else np.asarray(cell_areas_um2, np.float64)[keep]
+    tils = Tils.of(cells[keep], parts, areas)
+    packed = _packed(tils, parts, drawn, cfg)
+    if cfg.aggregates.exclude and packed.any():
+        parts = replace(parts, values=np.where(packed, np.uint8(Part.AGGREGATE), parts.values))
+        tils = Tils.of(cells[keep], parts, areas)
+    why = (how.code,) if not how.evaluable else _why_not(parts, cfg, given)
+    cores = find_cores(tissue, cfg.cores)
+    head = _head(tils, parts, packed, cfg, scored=not why)
+    head |= {"site": site, "specimen": specimen, "notes": _notes(site, specimen, areas is not None, cfg)}
+    head["n_cores"] = len(cores)
+    head["constants"]["bed"] = "given" if given is not None else as_values(bed)
+    warned = (where.code,) if where.code else ()
+    if why:
+        return Scored(Score(status="not_evaluable", reasons=(*why, *flags, *warned), **_NO_NUMBERS, **head), parts)
+    head |= _scored(cells, tils, parts, cores, cfg, head["constants"])
+    doubts = head.pop("doubts")
+    if packed.any() and not cfg.aggregates.exclude:
+        doubts = ("lymphoid_aggregates", *doubts)
+    return Scored(Score(status="ok", reasons=(*flags, *doubts, *warned), **head), parts)
+
+
+_NO_NUMBERS: dict[str, Any] = dict.fromkeys(
+    ("til_density_per_mm2", "stil_area_pct", "n_tils", "itil_density_per_mm2"), None
+)
+
+
+def _check(cells: Cells, regions: Raster, tissue: Raster) -> None:
+    for raster, kind, name in ((regions, Region, "region map"), (tissue, Area, "tissue map")):
+        worst = int(raster.values.max(initial=0))
+        if worst >= len(kind):
+            raise DataError(f"{name} with a value that is no class", found=worst, do="run the stage that writes it")
+    if not (np.isfinite(cells.x_um).all() and np.isfinite(cells.y_um).all()):
+        raise DataError("cells without a position", do="run `tilscore infer` again")
+
+
+def _packed(tils: Tils, parts: Parts, drawn: Drawn, cfg: ScoreConfig) -> Mask:
+    """[h w] bool: lymphoid aggregates in evaluable stroma, found and drawn."""
+    stroma = parts.stroma()
+    near = tils.of_part(Part.STROMA, Part.TUMOUR)
+    packed = find_aggregates(near.x_um, near.y_um, stroma, parts.grid, cfg.aggregates)
+    return packed | (stroma & drawn["tls"]) if "tls" in drawn else packed
+
+
+def _why_not(parts: Parts, cfg: ScoreConfig, given: Mask | None) -> tuple[str, ...]:
+    """Codes of what makes a score impossible; empty where it is possible."""
+    if parts.tissue_mm2 == 0:
+        return ("no_tissue",)
+    inside = sum(parts.n_px[p] for p in Part if p >= Part.EDGE)
+    stroma_mm2, tumour_mm2, necrosis_px = parts.mm2(Part.STROMA), parts.mm2(Part.TUMOUR), _necrosis_px(parts)
+    if given is not None and not inside:
+        return ("benign_only",) if parts.n_px[Part.BENIGN] else ("roi_empty",)
+    if given is None and tumour_mm2 < cfg.min_tumour_mm2:
+        if parts.benign_drawn:
+            return ("benign_only",)
+        return ("necrosis_only" if 2 * necrosis_px * parts.grid.pixel_mm2 >= parts.tissue_mm2 else "no_tumour",)
+    if stroma_mm2 == 0:
+        return ("necrosis_only" if 2 * parts.n_px[Part.NECROSIS] >= inside else "no_stroma",)
+    return ("stroma_too_small",) if stroma_mm2 < cfg.min_stroma_mm2 else ()
+
+
+def _necrosis_px(parts: Parts) -> int:
+    """Pixels of necrosis on sound tissue, in the bed or not."""
+    return int(((parts.regions == Region.NECROSIS) & (parts.values >= Part.EXCLUDED)).sum())
+
+
+def _head(tils: Tils, parts: Parts, packed: Mask, cfg: ScoreConfig, *, scored: bool) -> dict[str, Any]:
+    """Areas and their account, which every slide has."""
+    flagged = packed if packed.any() and not cfg.aggregates.exclude else None
+    return {
+        "stroma_mm2": parts.mm2(Part.STROMA),
+        "tumour_mm2": parts.mm2(Part.TUMOUR),
+        "tissue_mm2": parts.tissue_mm2,
+        "area_account_mm2": area_account(parts),
+        "account": account(parts, tils.x_um, tils.y_um, aggregates=flagged, scored=scored),
+        "aggregates": describe_aggregates(packed, parts.grid, tils.x_um, tils.y_um),
+        "constants": as_values(cfg) | {"region_mpp": parts.grid.mpp},
+    }
+
+
+def _notes(site: str | None, specimen: str | None, measured: bool, cfg: ScoreConfig) -> tuple[str, ...]:
+    facts = {
+        "site_unknown": site is None,
+        "specimen_unknown": specimen is None,
+        "no_cell_areas": not measured,
+        "no_calibration": cfg.calibration is None,
+    }
+    return tuple(code for code, holds in facts.items() if holds)
+
+
+def _scored(
+    cells: Cells, tils: Tils, parts: Parts, cores: Cores, cfg: ScoreConfig, constants: dict[str, Any]
+) -> dict[str, Any]:
+    """The numbers of a slide that has a score; `doubts` are codes of what to know about them."""
+    numbers = make_numbers(cells, tils, parts, cfg)
+    made, doubts = make_intervals(numbers, parts, cfg)
+    if parts.mm2(Part.STROMA) < cfg.little_stroma_mm2:
+        doubts = ("little_stroma", *doubts)
+    counted = numbers.stroma_tils
+    each = core_scores(
+        cores,
+        parts.raster,
+        (counted.x_um, counted.y_um),
+        min_stroma_mm2=cfg.min_stroma_mm2,
+        area_per_til_um2=numbers.area_per_til_um2,
+    )
+    return numbers.values | {
+        "constants": constants | numbers.constants,
+        "intervals": made,
+        "cores": each,
+        "core_spread": core_spread(each),
+        "doubts": doubts,
+    }

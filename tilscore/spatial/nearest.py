@@ -1,0 +1,78 @@
+"""Distances to the nearest cell of another kind, with what lies beyond the window's edge taken as censored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.stats import CensoredData, ecdf
+
+from tilscore.space import Grid
+
+Mask = NDArray[np.bool_]
+Values = NDArray[np.float64]
+Points = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Nearest-neighbour distances from one kind of point to another.
+
+    Parameters
+    ----------
+    r_um : [k] distances. g_km, g_border : [k] share of points with a neighbour within r: Kaplan-Meier, and the reduced
+    sample (border) estimate, NaN where no point is that far from the edge.
+    median_um : smallest distance with a Kaplan-Meier share of at least a half; None where it is not reached.
+    mean_um : mean observed distance, not corrected for the edge. n : points.
+    """
+
+    r_um: Values
+    g_km: Values
+    g_border: Values
+    median_um: float | None
+    mean_um: float
+    n: int
+
+
+def nearest_distances(one: Points, other: Points | None, window: Mask, grid: Grid, r_um: Values) -> Nearest:
+    """G(r) from `one` to the nearest of `other` (or to the nearest other one of `one`).
+
+    Parameters
+    ----------
+    one, other : [n 2] points (x, y) in microns, all in `window`.
+
+    Notes
+    -----
+    A neighbour further away than the edge of the window may be missed: the distance is censored there (Baddeley and
+    Gill 1997, Kaplan-Meier estimators of distance distributions for spatial point processes).
+    """
+    if len(one) == 0 or (other is None and len(one) < 2) or (other is not None and len(other) == 0):
+        raise ValueError("nearest distances need points of both kinds")
+    away = cKDTree(one).query(one, k=2)[0][:, 1] if other is None else cKDTree(other).query(one)[0]
+    edge = edge_distance(one, window, grid)
+    censored = away > edge
+    cdf = ecdf(CensoredData.right_censored(np.minimum(away, edge), censored)).cdf
+    at_risk = len(edge) - np.searchsorted(np.sort(edge), r_um)
+    # Points with away <= r <= edge: those with away <= r, less those whose edge comes before r too.
+    first, last = np.sort(away[~censored]), np.sort(edge[~censored])
+    hits = np.searchsorted(first, r_um, side="right") - np.searchsorted(last, r_um, side="left")
+    border = np.divide(hits, at_risk, out=np.full(len(r_um), np.nan), where=at_risk > 0)
+    reached = cdf.quantiles[cdf.probabilities >= 0.5]
+    median = float(reached[0]) if len(reached) else None
+    return Nearest(r_um, np.asarray(cdf.evaluate(r_um)), border, median, float(away.mean()), len(one))
+
+
+def edge_distance(points: Points, window: Mask, grid: Grid) -> Values:
+    """[n] distance to the nearest pixel outside the window, the slide's border included; 0 outside it."""
+    rows, cols = (np.flatnonzero(window.any(axis=a)) for a in (1, 0))
+    if len(rows) == 0:
+        return np.zeros(len(points))
+    part = window[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    padded = np.pad(part.astype(np.uint8), 1)
+    away_px = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    col, row = grid.index(points).T
+    col, row = np.clip(col - cols[0] + 1, 0, part.shape[1] + 1), np.clip(row - rows[0] + 1, 0, part.shape[0] + 1)
+    return np.asarray(away_px[row, col], np.float64) * grid.mpp

@@ -1,0 +1,1 @@
+"""Statistics that know nothing of slides: agreement, paired change, intervals."""
