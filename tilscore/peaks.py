@@ -12,10 +12,10 @@ from scipy.special import expit, logit, softmax
 
 from tilscore.modelcard import Calibration
 
-RADIUS_PX = 2
-"""A peak is the maximum of the square that reaches this far, in map pixels (2 um): no two nuclei lie closer."""
+RADIUS_PX = 1
+"""A peak is the maximum of the square that reaches this far, in map pixels (1 um)."""
 MIN_SPACING_PX = 2.0
-"""Of two refined centres nearer than this (ties on a plateau), the more probable stays."""
+"""Of two refined centres nearer than this, in map pixels (2 um), the more probable stays: no two nuclei lie closer."""
 IDENTITY = Calibration()
 """Probabilities as the network states them."""
 _SQUARE = np.ones((2 * RADIUS_PX + 1, 2 * RADIUS_PX + 1), np.uint8)

@@ -6,6 +6,7 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tilscore.cli.parsing import Verbs
 from tilscore.config import load_config
@@ -19,6 +20,8 @@ def add(verbs: Verbs) -> None:
     _add_check(parts)
     _add_simulate(parts)
     _add_analyse(parts)
+    _add_rank(parts)
+    _add_assays(parts)
     _add_agree(parts)
     _add_calibrate(parts)
 
@@ -57,6 +60,37 @@ def _add_analyse(parts: Verbs) -> None:
     verb.add_argument("--measurement-sd", type=float, metavar="POINTS", help="known SD of repeated sTIL measurements")
     verb.add_argument("--config", type=Path, help="YAML with any other setting")
     verb.set_defaults(do=analyse)
+
+
+def _add_rank(parts: Verbs) -> None:
+    verb = parts.add_parser("rank", help="how unusual each patient is, against a reference")
+    _scored(verb)
+    verb.add_argument("--reference", type=Path, help="biopsies.csv, its folder, or a manifest (default: the others)")
+    verb.add_argument("--reference-results", type=Path, help="results, where the reference is a manifest")
+    verb.add_argument("-n", type=int, default=10, help="patients on the shortlist (default: %(default)s)")
+    verb.add_argument("--direction", choices=("both", "high", "low"), default="both")
+    verb.add_argument("--by", choices=("level", "change", "either"), default="level", help="what is ranked")
+    verb.add_argument("--adjust", nargs="*", default=["specimen", "area", "site"], help="what is adjusted for")
+    verb.set_defaults(do=rank)
+
+
+def _add_assays(parts: Verbs) -> None:
+    verb = parts.add_parser("assays", help="other measurements of the same patients, and what became of them")
+    _scored(verb)
+    verb.add_argument("--assays", type=Path, required=True, metavar="TABLE.csv", help="by patient_id and timepoint")
+    verb.add_argument("--densities", nargs="*", default=[], metavar="COL", help="IHC cells/mm2 of the same block")
+    verb.add_argument("--flags", nargs="*", default=[], metavar="COL", help="groups, such as mutations")
+    verb.add_argument("--survival", nargs="*", default=[], metavar="TIME:EVENT")
+    verb.add_argument("--km-groups", type=int, choices=(2, 3), default=2, help="by median or by tertiles")
+    verb.set_defaults(do=assays)
+
+
+def _scored(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("manifest", type=Path, metavar="slides.csv")
+    verb.add_argument("--results", type=Path, required=True, help="results folder of `run`, or its scores.csv")
+    verb.add_argument("--out", type=Path, required=True, metavar="COHORT", help="folder for the tables")
+    verb.add_argument("--timepoint", default="baseline")
+    verb.add_argument("--measure", choices=("density", "stil", "calibrated"), default="density")
 
 
 def _add_agree(parts: Verbs) -> None:
@@ -122,9 +156,53 @@ def analyse(args: argparse.Namespace) -> int:
     cfg = load_config(AnalyseConfig, args.config) if args.config else AnalyseConfig()
     if args.measurement_sd is not None:
         cfg = replace(cfg, measurement_sd_points=args.measurement_sd)
-    for note in analyse(args.manifest, args.results, args.out, cfg)["notes"]:
+    return _told(analyse(args.manifest, args.results, args.out, cfg), args.out)
+
+
+def rank(args: argparse.Namespace) -> int:
+    """How unusual each patient is."""
+    from tilscore.cohort.rank import rank
+
+    found = rank(
+        args.manifest,
+        args.results,
+        args.out,
+        reference=args.reference,
+        reference_results=args.reference_results,
+        n=args.n,
+        timepoint=args.timepoint,
+        measure=args.measure,
+        direction=args.direction,
+        by=args.by,
+        adjust=args.adjust,
+    )
+    return _told(found, args.out)
+
+
+def assays(args: argparse.Namespace) -> int:
+    """Other measurements of the same patients."""
+    from tilscore.cohort.assays import assays
+
+    found = assays(
+        args.manifest,
+        args.results,
+        args.assays,
+        args.out,
+        timepoint=args.timepoint,
+        measure=args.measure,
+        densities=args.densities,
+        flags=args.flags,
+        survival=args.survival,
+        km_groups=args.km_groups,
+    )
+    return _told(found, args.out)
+
+
+def _told(found: dict[str, Any], out: Path) -> int:
+    """Say what must be known about a result, and where it is."""
+    for note in found["notes"]:
         print(f"- {note}")
-    print(f"tables: {args.out}")
+    print(f"tables: {out}")
     return 0
 
 

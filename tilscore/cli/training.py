@@ -100,7 +100,9 @@ def evaluate(args: argparse.Namespace) -> int:
         title = args.model
     if args.calibrate:
         _calibrate(args.calibrate, fields)
-        fields, title = cross_fit(parts), f"{title}, each calibrated on the others"
+        # One run alone: every other field is judged under what the rest of them says.
+        parts = parts if len(parts) > 1 else [fields[::2], fields[1::2]]
+        fields, title = cross_fit(parts), f"{title}, each part calibrated on the others"
     print(as_table(summarise(fields)))
     if args.out or args.html:
         report(fields, out_json=args.out, html=args.html, title=title, n_bootstrap=args.bootstrap)

@@ -45,7 +45,7 @@ def stain_range_of(
 
 
 def with_stain_range(
-    config: ModelConfig, samples: Sequence[Sample], augment: AugmentConfig | None = None
+    config: ModelConfig, samples: Sequence[Sample], augment: AugmentConfig | None = None, *, n_crops: int = N_CROPS
 ) -> ModelConfig:
     """`config` with the range of these training fields, which `tilscore run` holds each slide against."""
-    return replace(config, stain_range=stain_range_of(samples, augment))
+    return replace(config, stain_range=stain_range_of(samples, augment, n_crops=n_crops))

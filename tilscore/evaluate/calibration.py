@@ -21,7 +21,7 @@ N_BINS = 15
 MIN_CASES = 50
 """Fewer of either outcome say too little for a fit; what they would have decided stays as it is."""
 SLOPES = (0.05, 20.0)
-CLOSE = 0.005
+CLOSE = 0.02
 """Loss of F1 that a threshold common to all classes is worth."""
 THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.01), 2)
 """Operating points that are tried, as calibrated P(nucleus)."""

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from tilscore.config import as_values
 from tilscore.datasets import Sample
+from tilscore.datasets.stainrange import with_stain_range
 from tilscore.errors import ConfigError, ModelError
 from tilscore.evaluate import evaluate_net, flat_scores
 from tilscore.files import write_json, write_text
@@ -176,6 +177,8 @@ def _finish(task: Task, held: list[Sample], out: Path) -> Path:
     # A fine-tuned model starts with the calibration and the operating point of the one it comes from.
     config = find_model(cfg.init).config if cfg.init else ModelConfig(name=cfg.name, net=cfg.net)
     config = replace(config, name=cfg.name)
+    if cfg.stain_crops:
+        config = with_stain_range(config, task.train_samples, cfg.augment, n_crops=cfg.stain_crops)
     model = out / "model"
     save_model(model, net, config)
     threshold, calibration = config.detection_threshold, config.calibration

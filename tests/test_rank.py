@@ -1,0 +1,229 @@
+"""Where patients stand: percentiles against closed forms and simulation, planted outliers, words, privacy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from tilscore.cohort.coded import without_identifiers
+from tilscore.cohort.expected import fit_expected
+from tilscore.cohort.pool import pool_biopsies, write_table
+from tilscore.cohort.rank import rank, rank_tables, shortlist
+from tilscore.cohort.simulate import SimulateConfig, simulate_cohort, write_simulation
+from tilscore.cohort.standing import RankConfig
+from tilscore.errors import DataError, UsageError
+from tilscore.stats.percentile import median_and_spread, place
+
+CFG = RankConfig()
+
+
+@pytest.fixture(scope="module")
+def biopsies() -> pd.DataFrame:
+    """A made cohort of 70 patients with 24 pairs."""
+    manifest, scores, _ = simulate_cohort(SimulateConfig(patients=70, pairs=24, series=0, failed_frac=0.0, seed=5))
+    return pool_biopsies(manifest, scores)
+
+
+def level_of(ranks: pd.DataFrame, patient: str) -> pd.Series:
+    return ranks[(ranks["patient_id"] == patient) & (ranks["kind"] == "level")].iloc[0]
+
+
+def test_an_exact_value_has_jeffreys_interval() -> None:
+    """Brown, Cai & DasGupta 2001: quantiles of Beta(k + 1/2, n - k + 1/2), closed at the ends."""
+    reference = np.arange(100.0)
+    at = place(96.5, reference)
+    assert at.percentile == 97
+    limits = 100 * stats.beta.ppf([0.025, 0.975], 97.5, 3.5)
+    assert (at.low, at.high) == pytest.approx(limits, abs=1e-3)
+    top = place(1000, reference)
+    assert (top.percentile, top.high) == (100, 100)
+    assert top.low == pytest.approx(100 * stats.beta.ppf(0.025, 100.5, 0.5), abs=1e-3)
+    assert place(50, reference).percentile == 50.5  # a tie counts half
+    assert place(3, np.full(20, 3.0)).percentile == 50
+
+
+@given(st.lists(st.integers(-30, 30), min_size=3, max_size=40), st.integers(-35, 35), st.floats(0, 8), st.floats(0, 8))
+@settings(max_examples=40)
+def test_a_mirror_turns_the_percentile(values: list[int], value: int, down: float, up: float) -> None:
+    """Laws: the mirrored problem has the mirrored answer; more measurement error never narrows it at the centre."""
+    reference = np.array(values, float)
+    one, other = place(value, reference, down=down, up=up), place(-value, -reference, down=up, up=down)
+    assert one.percentile == pytest.approx(100 - other.percentile)
+    assert (one.low, one.high) == pytest.approx((100 - other.high, 100 - other.low), abs=1e-2)
+    assert 0 <= one.low <= one.percentile <= one.high <= 100
+
+
+def test_intervals_of_percentiles_cover() -> None:
+    """95 % intervals hold the population's share below the true value; without the patient's own error they do not."""
+    rng = np.random.default_rng(1)
+    covered, naive = [], []
+    for _ in range(400):
+        truth, error = rng.standard_normal(), rng.uniform(0.1, 0.5)
+        measured, reference = truth + error * rng.standard_normal(), rng.standard_normal(50)
+        share = 100 * stats.norm.cdf(truth)
+        for sd, kept in ((error, covered), (0.0, naive)):
+            found = place(measured, reference, down=sd, up=sd)
+            kept.append(found.low <= share <= found.high)
+    assert 0.93 <= np.mean(covered) <= 0.98
+    assert np.mean(naive) < 0.88
+
+
+def test_percentiles_are_uniform_where_nobody_is_unusual() -> None:
+    """A patient from the same population is equally likely at every rank, also after adjustment with few patients.
+
+    With 23 in the reference, 2 of 24 ranks are the extremes. Residuals of the plain fit put too many there.
+    """
+    rng = np.random.default_rng(2)
+    extremes, plain = [], []
+    for _ in range(60):
+        x = np.column_stack([np.ones(23), rng.standard_normal((23, 4))])
+        fit = fit_expected(x, x @ np.array([5, 1, 0, -1, 2.0]) + rng.standard_normal(23))
+        for _ in range(8):
+            x0 = np.concatenate([[1.0], rng.standard_normal(4)])
+            y0 = float(x0 @ np.array([5, 1, 0, -1, 2.0])) + rng.standard_normal()
+            value, rest, _ = fit.added(x0, y0)
+            extremes.append(value > rest.max() or value < rest.min())
+            error = y0 - float(x0 @ fit.beta)
+            plain.append(error > fit.residuals.max() or error < fit.residuals.min())
+    assert np.mean(extremes) == pytest.approx(2 / 24, abs=0.035)
+    assert np.mean(plain) > np.mean(extremes) + 0.02
+
+
+def test_a_row_that_joins_equals_a_row_that_was_in() -> None:
+    """The rank-one update gives the residuals of the fit made anew with the row (no outliers: all weights are 1)."""
+    rng = np.random.default_rng(3)
+    x = np.column_stack([np.ones(30), rng.uniform(-1, 1, (30, 2))])
+    y = x @ [1.0, 2.0, 3.0] + np.tile([-1.0, 1.0], 15) * rng.uniform(0.9, 1.1, 30)
+    within, without = fit_expected(x, y), fit_expected(x[:-1], y[:-1])
+    assert (within.weights == 1).all()
+    assert (without.weights == 1).all()
+    here, there = within.inside(29), without.added(x[-1], float(y[-1]))
+    assert here[0] == pytest.approx(there[0])
+    np.testing.assert_allclose(here[1], there[1])
+
+
+def test_one_wild_value_does_not_move_what_is_expected() -> None:
+    x, y = np.ones((40, 1)), np.linspace(-1, 1, 40)
+    y[0] = 1000.0
+    fit = fit_expected(x, y)
+    assert abs(fit.beta[0]) < 0.1
+    assert fit.sd == pytest.approx(median_and_spread(y)[1], rel=0.1)
+
+
+def test_a_planted_outlier_leads_the_list(biopsies: pd.DataFrame) -> None:
+    table = biopsies.copy()
+    at = table.index[(table["timepoint"] == "baseline") & (table["status"] == "ok")][4]
+    columns = ["til_density_per_mm2", "til_density_low", "til_density_high"]
+    middle = table.loc[table["timepoint"] == "baseline", columns[0]].median()
+    table.loc[at, columns] = [100 * middle, 80 * middle, 125 * middle]
+    ranks, _ = rank_tables(table, table, CFG)
+    found = level_of(ranks, table.loc[at, "patient_id"])
+    assert found["outlier"] == "high"
+    assert found["outlier_sure"]
+    assert found["percentile_adjusted"] == 100
+    short = shortlist(ranks, 3)
+    assert short["patient_id"].iloc[0] == table.loc[at, "patient_id"]
+    assert "outlier" in short["reasons"].iloc[0]
+    assert "allowing for" in short["reasons"].iloc[0]
+    assert table.loc[at, "patient_id"] not in set(shortlist(ranks, 3, direction="low")["patient_id"])
+    table.loc[at, columns[1:]] = [0.01, 1e6]  # the same value, but hardly measured: it does not lead
+    assert table.loc[at, "patient_id"] not in set(shortlist(rank_tables(table, table, CFG)[0], 3)["patient_id"])
+
+
+def test_site_is_adjusted_for() -> None:
+    """Where livers have a quarter of the density, a typical liver is low as it is and typical when adjusted."""
+    cfg = SimulateConfig(patients=120, pairs=0, series=0, site_effect_log={"liver": -1.4}, failed_frac=0.0, seed=7)
+    manifest, scores, _ = simulate_cohort(cfg)
+    table = pool_biopsies(manifest, scores)
+    ranks, about = rank_tables(table, table, CFG)
+    liver = ranks[(ranks["site"] == "liver") & (ranks["status"] == "ok")]
+    assert liver["percentile"].median() < 30
+    assert 38 < liver["percentile_adjusted"].median() < 62
+    assert about["level baseline"]["adjusted_for"] == ["specimen", "area", "site"]
+    assert about["level baseline"]["coefficients"]["site: liver"] == pytest.approx(-1.4, abs=0.6)
+
+
+def test_what_the_reference_cannot_tell_stays_empty(biopsies: pd.DataFrame) -> None:
+    few = biopsies[biopsies["patient_id"].isin(biopsies["patient_id"].unique()[:8])]
+    row = rank_tables(biopsies, few, CFG)[0].iloc[-1]
+    assert row["status"] == "not_evaluable"
+    assert "too_few_reference" in row["reason"]
+    assert pd.isna(row["percentile"])
+    bone = biopsies.copy()
+    bone.loc[0, "site"] = "bone"
+    others = biopsies[biopsies["patient_id"] != bone.loc[0, "patient_id"]]
+    found = level_of(rank_tables(bone, others, CFG)[0], bone.loc[0, "patient_id"])
+    assert pd.notna(found["percentile"])
+    assert pd.isna(found["percentile_adjusted"])
+    assert found["not_adjusted_because"] == "too few reference patients with site bone"
+
+
+def test_changes_are_placed_too(biopsies: pd.DataFrame) -> None:
+    table = biopsies.copy()
+    paired = table.index[(table["timepoint"] == "post") & (table["status"] == "ok")]
+    at = next(i for i in paired if table.loc[i - 1, "status"] == "ok")
+    columns = ["til_density_per_mm2", "til_density_low", "til_density_high"]
+    table.loc[at, columns] = table.loc[at - 1, columns].to_numpy() * 60
+    ranks, _ = rank_tables(table, table, CFG)
+    change = ranks[(ranks["patient_id"] == table.loc[at, "patient_id"]) & (ranks["kind"] == "change")].iloc[0]
+    assert change["value"] == pytest.approx(60, rel=0.1)
+    assert change["percentile"] == 100
+    short = shortlist(ranks, 1, by="change")
+    assert short["patient_id"].iloc[0] == table.loc[at, "patient_id"]
+    assert "baseline to post" in short["reasons"].iloc[0]
+
+
+def test_the_verb(tmp_path: Path, biopsies: pd.DataFrame) -> None:
+    """An earlier cohort's table as reference gives what its own patients give; files, counts and nulls hold."""
+    cfg = SimulateConfig(patients=40, pairs=12, series=0, not_evaluable_frac=0.15, seed=11)
+    write_simulation(tmp_path, cfg)
+    own = rank(tmp_path / "slides.csv", tmp_path / "scores.csv", tmp_path / "own", n=5)
+    manifest, scores, _ = simulate_cohort(cfg)
+    write_table(tmp_path / "biopsies.csv", pool_biopsies(manifest, scores))
+    earlier = rank(tmp_path / "slides.csv", tmp_path, tmp_path / "again", reference=tmp_path, n=5)
+    for a, b in zip(own["ranks"], earlier["ranks"], strict=True):
+        assert (a["patient_id"], a["percentile"]) == (b["patient_id"], b["percentile"])
+    assert any("40 patients are in the reference too" in note for note in earlier["notes"])
+    assert own == json.loads((tmp_path / "own" / "rank.json").read_text())
+    assert own["counts"]["n_placed"] + own["counts"]["n_not_evaluable"] == 40
+    assert own["counts"]["n_not_evaluable"] > 0
+    assert all(row["reason"] for row in own["ranks"] if row["percentile"] is None)
+    assert len(pd.read_csv(tmp_path / "own" / "shortlist.csv")) == 5
+    assert len(pd.read_csv(tmp_path / "own" / "ranks.csv")) == len(own["ranks"])
+
+
+def test_arguments_and_tables_are_checked(tmp_path: Path) -> None:
+    write_simulation(tmp_path, SimulateConfig(patients=12, pairs=0, series=0))
+    files = tmp_path / "slides.csv", tmp_path / "scores.csv", tmp_path / "out"
+    for wrong in (
+        {"n": 0},
+        {"timepoint": "C2D1"},
+        {"direction": "up"},
+        {"by": "x"},
+        {"adjust": ["age"]},
+        {"reference_results": tmp_path},
+    ):
+        with pytest.raises(UsageError):
+            rank(*files, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="no column"):
+        rank(*files, reference=tmp_path / "scores.csv")
+    assert not (tmp_path / "out").exists()
+
+
+def test_identifiers_do_not_pass(tmp_path: Path) -> None:
+    names = ["Anna Rossi", "Berta Klein", "Carla Costa", "Dora Weiss", "Emma Lang", "Frida Haas"]
+    types = ["triple negative", "luminal b"] * 3
+    table = pd.DataFrame({"patient_id": [f"P{i}" for i in range(6)], "asked": names, "subtype": types, "dob": 1})
+    kept, notes = without_identifiers(table.assign(seen="2021-03-04", grade=20210304), "assays.csv")
+    assert list(kept) == ["patient_id", "subtype", "grade"]
+    assert len(notes) == 3
+    assert not any(name in " ".join(notes) for name in names)
+    with pytest.raises(UsageError, match="looks like"):
+        without_identifiers(table.assign(patient_id=names), "assays.csv")
