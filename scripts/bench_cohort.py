@@ -14,8 +14,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from tilscore.cohort.analyse import analyse
-from tilscore.cohort.simulate import SimulateConfig, write_simulation
+from tilscore.cohort.paired.analyse import analyse
+from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 
 
 def main() -> None:

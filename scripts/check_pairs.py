@@ -25,10 +25,10 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
-from tilscore.cohort.change import n_effective
-from tilscore.cohort.model import Design, _patient_means, mixed_variances, model_design
-from tilscore.cohort.pairs import MEASURES, AnalyseConfig, build_pairs, covariates
-from tilscore.cohort.simulate import SimulateConfig, simulate_pairs
+from tilscore.cohort.paired.change import n_effective
+from tilscore.cohort.paired.model import Design, _patient_means, mixed_variances, model_design
+from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, build_pairs, covariates
+from tilscore.cohort.simulate.cohort import SimulateConfig, simulate_pairs
 from tilscore.inputs.words import SITES, SPECIMENS
 from tilscore.stats.aligned import aligned_test, column_basis
 from tilscore.stats.clustered import fit_clustered

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tilscore.cohort.agree import agree, agree_wide
-from tilscore.cohort.agreefigures import every_pair, others_mean
-from tilscore.cohort.agreeout import as_text
+from tilscore.cohort.agreement.agree import agree, agree_wide
+from tilscore.cohort.agreement.figures import every_pair, others_mean
+from tilscore.cohort.agreement.text import as_text
 from tilscore.errors import DataError, UsageError
 from tilscore.stats.agreement import (
     bland_altman,

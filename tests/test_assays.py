@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilscore.cohort.assays import assays
-from tilscore.cohort.assaytable import events, of_patients, read_assays, survival_columns
-from tilscore.cohort.assaytests import agreement, correlations, groups, with_fdr
-from tilscore.cohort.simulate import SimulateConfig, write_simulation
-from tilscore.cohort.survival import cox, fit_cox, kaplan_meier
+from tilscore.cohort.assays.assays import assays
+from tilscore.cohort.assays.survival import cox, fit_cox, kaplan_meier
+from tilscore.cohort.assays.table import events, of_patients, read_assays, survival_columns
+from tilscore.cohort.assays.tests import agreement, correlations, groups, with_fdr
+from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.errors import UsageError
 from tilscore.stats.twosample import rank_sum, rank_sum_counts
 
@@ -257,3 +257,10 @@ def test_reading(tmp_path: Path) -> None:
     assert events(pd.Series([1.0, np.nan, 0.0]), "os_event").tolist()[::2] == [1, 0]
     with pytest.raises(UsageError, match="is no event"):
         events(pd.Series([1.0, 2.0]), "os_event")
+
+
+def test_the_table_is_not_written_over(cohort: Path) -> None:
+    before = (cohort / "assays.csv").read_bytes()
+    with pytest.raises(UsageError, match="written over"):
+        assays(cohort / "slides.csv", cohort, cohort / "assays.csv", cohort)
+    assert (cohort / "assays.csv").read_bytes() == before

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilscore.cohort.calibrate import apply_calibration, as_text, calibrate
+from tilscore.cohort.agreement.calibrate import apply_calibration, as_text, calibrate
 from tilscore.errors import DataError, UsageError
 from tilscore.stats.monotone import fit, folds, nested
 

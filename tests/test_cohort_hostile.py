@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilscore.cohort.check import check, check_manifest
-from tilscore.cohort.manifest import read_manifest
+from tilscore.cohort.manifest.check import check, check_manifest
+from tilscore.cohort.manifest.read import read_manifest
 from tilscore.errors import UsageError
 
 HEAD = "slide_id,path,patient_id,timepoint,specimen,site"

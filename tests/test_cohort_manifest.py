@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tilscore.cohort.check import check_manifest
-from tilscore.cohort.manifest import read_manifest
-from tilscore.cohort.privacy import suspicion
+from tilscore.cohort.manifest.check import check_manifest
+from tilscore.cohort.manifest.privacy import suspicion
+from tilscore.cohort.manifest.read import read_manifest
 from tilscore.inputs import read_inputs
 from tilscore.inputs.words import COLUMNS, STAINS, canonical
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilscore.cohort.pool import pool_biopsies, read_scores, write_biopsies
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_biopsies
 from tilscore.errors import DataError
 from tilscore.inputs.words import COLUMNS
 

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tilscore.cohort.check import check, check_manifest
-from tilscore.cohort.draws import SimulateConfig, count_interval, draw_counts
-from tilscore.cohort.manifest import read_manifest
-from tilscore.cohort.pool import INTERVALS, pool_biopsies, read_scores
-from tilscore.cohort.simulate import simulate, simulate_assays, simulate_cohort, simulate_pairs, write_simulation
+from tilscore.cohort.manifest.check import check, check_manifest
+from tilscore.cohort.manifest.pool import INTERVALS, pool_biopsies, read_scores
+from tilscore.cohort.manifest.read import read_manifest
+from tilscore.cohort.simulate.cohort import simulate, simulate_assays, simulate_cohort, simulate_pairs, write_simulation
+from tilscore.cohort.simulate.draws import SimulateConfig, count_interval, draw_counts
 from tilscore.errors import ConfigError, UsageError
 from tilscore.inputs.words import COLUMNS, SPECIMENS
 

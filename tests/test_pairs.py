@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tilscore.cohort.analyse import analyse
-from tilscore.cohort.change import add_adjusted, change_tests
-from tilscore.cohort.missing import missing_tests
-from tilscore.cohort.model import fit_model, mixed_variances, model_design
-from tilscore.cohort.pairs import AnalyseConfig, build_pairs, category, covariates, shifts
-from tilscore.cohort.simulate import SimulateConfig, write_simulation
-from tilscore.cohort.tables import write_xlsx
+from tilscore.cohort.paired.analyse import analyse
+from tilscore.cohort.paired.change import add_adjusted, change_tests
+from tilscore.cohort.paired.missing import missing_tests
+from tilscore.cohort.paired.model import fit_model, mixed_variances, model_design
+from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, category, covariates, shifts
+from tilscore.cohort.paired.tables import write_xlsx
+from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.stats.aligned import aligned_signed_rank, aligned_test
 from tilscore.stats.clustered import fit_clustered
 from tilscore.stats.paired import (
@@ -158,7 +158,7 @@ def test_model_is_that_of_statsmodels_with_robust_errors() -> None:
 
 
 def test_model_falls_back_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tilscore.cohort.model.mixed_variances", lambda design: (None, ["did not converge"]))
+    monkeypatch.setattr("tilscore.cohort.paired.model.mixed_variances", lambda design: (None, ["did not converge"]))
     found = fit_model(cohort(effect=1.0), CFG)
     assert found.diagnostics["kind"] == "fallback_fixed_effects"
     assert any("did not converge" in note and "fixed effects" in note for note in found.notes)

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tilscore.cohort.coded import without_identifiers
-from tilscore.cohort.expected import fit_expected
-from tilscore.cohort.pool import pool_biopsies, write_table
-from tilscore.cohort.rank import rank, rank_tables, shortlist
-from tilscore.cohort.simulate import SimulateConfig, simulate_cohort, write_simulation
-from tilscore.cohort.standing import RankConfig
+from tilscore.cohort.manifest.pool import pool_biopsies, write_table
+from tilscore.cohort.rank.coded import without_identifiers
+from tilscore.cohort.rank.expected import fit_expected
+from tilscore.cohort.rank.rank import rank, rank_tables, shortlist
+from tilscore.cohort.rank.standing import RankConfig
+from tilscore.cohort.simulate.cohort import SimulateConfig, simulate_cohort, write_simulation
 from tilscore.errors import DataError, UsageError
 from tilscore.stats.percentile import median_and_spread, place
 

@@ -125,14 +125,14 @@ def _add_calibrate(parts: Verbs) -> None:
 
 def check(args: argparse.Namespace) -> int:
     """Every problem of a manifest."""
-    from tilscore.cohort.check import check
+    from tilscore.cohort.manifest.check import check
 
     return check(args.manifest, files=not args.no_files)
 
 
 def simulate(args: argparse.Namespace) -> int:
     """A made cohort."""
-    from tilscore.cohort.simulate import simulate
+    from tilscore.cohort.simulate.cohort import simulate
 
     return simulate(
         args.out,
@@ -150,18 +150,18 @@ def simulate(args: argparse.Namespace) -> int:
 
 def analyse(args: argparse.Namespace) -> int:
     """Paired change of a cohort."""
-    from tilscore.cohort.analyse import analyse
-    from tilscore.cohort.pairs import AnalyseConfig
+    from tilscore.cohort.paired.analyse import analyse
+    from tilscore.cohort.paired.pairs import AnalyseConfig
 
     cfg = load_config(AnalyseConfig, args.config) if args.config else AnalyseConfig()
     if args.measurement_sd is not None:
         cfg = replace(cfg, measurement_sd_points=args.measurement_sd)
-    return _told(analyse(args.manifest, args.results, args.out, cfg), args.out)
+    return _told(analyse(args.manifest, args.results, args.out, cfg), args)
 
 
 def rank(args: argparse.Namespace) -> int:
     """How unusual each patient is."""
-    from tilscore.cohort.rank import rank
+    from tilscore.cohort.rank.rank import rank
 
     found = rank(
         args.manifest,
@@ -176,12 +176,12 @@ def rank(args: argparse.Namespace) -> int:
         by=args.by,
         adjust=args.adjust,
     )
-    return _told(found, args.out)
+    return _told(found, args)
 
 
 def assays(args: argparse.Namespace) -> int:
     """Other measurements of the same patients."""
-    from tilscore.cohort.assays import assays
+    from tilscore.cohort.assays.assays import assays
 
     found = assays(
         args.manifest,
@@ -195,21 +195,25 @@ def assays(args: argparse.Namespace) -> int:
         survival=args.survival,
         km_groups=args.km_groups,
     )
-    return _told(found, args.out)
+    return _told(found, args)
 
 
-def _told(found: dict[str, Any], out: Path) -> int:
-    """Say what must be known about a result, and where it is."""
+def _told(found: dict[str, Any], args: argparse.Namespace) -> int:
+    """Say what must be known about a result, and bring the cohort's page up to date where there is an analysis."""
+    from tilscore.cohort.page.page import write_page
+
     for note in found["notes"]:
         print(f"- {note}")
-    print(f"tables: {out}")
+    print(f"tables: {args.out}")
+    if (args.out / "analysis.json").exists():
+        print(f"page: {write_page(args.out, args.results)}")
     return 0
 
 
 def agree(args: argparse.Namespace) -> int:
     """Agreement of readers."""
-    from tilscore.cohort.agree import agree, agree_wide
-    from tilscore.cohort.agreeout import as_text
+    from tilscore.cohort.agreement.agree import agree, agree_wide
+    from tilscore.cohort.agreement.text import as_text
 
     shared = {"where": args.where, "scale": args.scale, "out": args.out}
     if args.pred and args.truth:
@@ -228,7 +232,7 @@ def agree(args: argparse.Namespace) -> int:
 
 def calibrate(args: argparse.Namespace) -> int:
     """The map to sTIL %."""
-    from tilscore.cohort.calibrate import as_text, calibrate
+    from tilscore.cohort.agreement.calibrate import as_text, calibrate
 
     columns = {"score": args.score, "truth": args.truth, "group": args.group}
     print(as_text(calibrate(args.table, **columns, where=args.where, scale=args.scale, out=args.out)))

@@ -165,7 +165,7 @@ def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool =
         print(f"tilscore: model {job.model.ident}, {job.backend.name}. {NOTE}")
     n_failed = process(specs, job, stages, resume=resume)
     if "score" in stages:
-        from tilscore.cohort.pool import write_biopsies
+        from tilscore.cohort.manifest.pool import write_biopsies
 
         write_biopsies(args.slides, args.out)
         print(f"{len(specs) - n_failed} of {len(specs)} slides done: {args.out / 'scores.csv'}")

@@ -1,0 +1,1 @@
+"""Readers, machines, and the map from a score to pathologists' sTIL %."""

@@ -1,0 +1,1 @@
+"""Other measurements of the same patients, and what became of them."""

@@ -1,0 +1,231 @@
+"""Other assays beside the score: correlations, agreement, groups and outcome, one row a patient in each test."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import tilscore
+from tilscore.cohort.assays.survival import COX_COLUMNS, KM_COLUMNS, cox, kaplan_meier, patients
+from tilscore.cohort.assays.table import (
+    MOST_GROUPS,
+    Assays,
+    events,
+    of_patients,
+    read_assays,
+    same_blocks,
+    survival_columns,
+)
+from tilscore.cohort.assays.tests import agreement, correlations, groups, not_evaluable, with_fdr
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_table
+from tilscore.cohort.manifest.read import read_manifest
+from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure, to_scale
+from tilscore.cohort.paired.tables import plain, plain_rows
+from tilscore.cohort.rank.reference import scores_file
+from tilscore.errors import UsageError
+from tilscore.files import sha256, write_json
+from tilscore.inputs.words import canonical
+
+SCHEMA_VERSION = 1
+OFFSET_PER_MM2 = AnalyseConfig().density_offset_per_mm2
+"""TILs/mm2 added before the logarithm, as in the paired analysis."""
+
+
+def assays(
+    manifest: Path,
+    results: Path,
+    table: Path,
+    out: Path,
+    *,
+    timepoint: str = "baseline",
+    measure: str = "density",
+    densities: Sequence[str] = (),
+    flags: Sequence[str] = (),
+    survival: Sequence[str] = (),
+    km_groups: int = 2,
+) -> dict[str, Any]:
+    """The verb: join a table of other assays to the scores, test, and write the tables.
+
+    Writes `assays.csv` (one row a test), `joined.csv` (one row a patient), `km.csv`, `cox.csv` and `assays.json`.
+
+    Parameters
+    ----------
+    manifest, results : as for `analyse`. table : CSV with `patient_id`, and `timepoint` and `block` where assays were
+        repeated; every other column is an assay. out : folder for the tables.
+    timepoint : of the biopsies, one for each patient. measure : `density`, `stil` or `calibrated`.
+    densities : columns with counts per mm2, compared with the H&E density; default: names that end in `_per_mm2`.
+    flags : columns to compare as groups; default: texts and numbers with few values, and the manifest's `response`.
+    survival : TIME:EVENT columns; default: by name, such as `os_months` with `os_event`. Time counts from the baseline.
+    km_groups : 2 (median) or 3 (tertiles).
+
+    Returns
+    -------
+    dict : what `assays.json` holds. A test that cannot be made has `status` `not_evaluable`, a `reason` and no number.
+
+    Raises
+    ------
+    UsageError : wrong arguments, or tables with errors, each with its line. DataError : unreadable scores.
+    """
+    what, time = _check(timepoint, measure, km_groups)
+    if Path(table).resolve() == (Path(out) / "assays.csv").resolve():
+        raise UsageError("the table would be written over", where=table, do="give another --out, or rename the table")
+    slides, scores, other = read_manifest(manifest), read_scores(results), read_assays(table)
+    _known(other, [*densities, *flags])
+    whole = joined(slides, scores, other, time, what)
+    block = joined(same_blocks(slides, other), scores, other, time, what) if other.has_block else whole
+    outcomes = survival_columns(other.columns, survival)
+    kinds, notes = kinds_of(other, outcomes, flags)
+    tests = _tests(whole, block, kinds, densities, what)
+    survived = _survival(whole, outcomes, what, time, km_groups)
+    found = with_fdr([*tests, *survived["tests"]])
+    files = {"manifest": Path(manifest), "scores": scores_file(results), "assays": Path(table)}
+    result = {
+        "schema_version": SCHEMA_VERSION,
+        "versions": {"tilscore": tilscore.__version__, "python": platform.python_version()}
+        | {name: version(name) for name in ("numpy", "scipy", "pandas", "lifelines")},
+        "inputs": {name: {"name": path.name, "sha256": sha256(path)} for name, path in files.items()},
+        "settings": {"timepoint": time, "measure": measure, "offset_per_mm2": OFFSET_PER_MM2, "km_groups": km_groups},
+        "counts": _counts(whole, other),
+        "notes": [*other.notes, *notes, *_notes(whole, block, other)],
+        "tests": plain_rows(found),
+        "km": survived["summary"],
+        "cox": survived["cox"],
+    }
+    result = dict(plain(result))
+    write_table(Path(out) / "assays.csv", found)
+    write_table(Path(out) / "joined.csv", _named(whole, what).reset_index())
+    write_table(Path(out) / "km.csv", pd.DataFrame(survived["curves"]).reindex(columns=KM_COLUMNS))
+    write_table(Path(out) / "cox.csv", pd.DataFrame(survived["cox"]).reindex(columns=COX_COLUMNS))
+    write_json(Path(out) / "assays.json", result)
+    return result
+
+
+def _check(timepoint: str, measure: str, km_groups: int) -> tuple[Measure, str]:
+    what = next((m for m in MEASURES if m.name == measure), None)
+    if what is None:
+        names = ", ".join(m.name for m in MEASURES)
+        raise UsageError("unknown word", where="--measure", found=measure, do=f"one of: {names}")
+    time = canonical("timepoint", timepoint)
+    if not time:
+        raise UsageError("unknown word", where="--timepoint", found=timepoint, do="baseline, weekN, dayN or post")
+    if km_groups not in (2, 3):
+        raise UsageError("must be 2 (median) or 3 (tertiles)", where="--km-groups", found=km_groups)
+    return what, time
+
+
+def _known(other: Assays, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in [*other.columns, "response", "arm"]:
+            raise UsageError("the assays have no such column", found=name, do="they are: " + ", ".join(other.columns))
+
+
+def joined(manifest: pd.DataFrame, scores: pd.DataFrame, other: Assays, timepoint: str, what: Measure) -> pd.DataFrame:
+    """One row a patient (its index) with a scored biopsy at the time point: `y` on the measure's scale, `shown` and
+    `density` as they are, the sampling, and the assays (NaN or "" where there are none)."""
+    biopsies = pool_biopsies(manifest, scores)
+    here = biopsies[(biopsies["timepoint"] == timepoint) & (biopsies["status"] == "ok")].set_index("patient_id")
+    kept = here[[c for c in ("specimen", "site", "centre", "arm", "response", "n_slides", "stroma_mm2") if c in here]]
+    shown = here.get(what.column, pd.Series(np.nan, index=here.index))
+    scored = {"shown": shown, "y": to_scale(shown, what, AnalyseConfig()), "density": here["til_density_per_mm2"]}
+    return kept.assign(**scored).join(of_patients(other, timepoint))
+
+
+def _named(whole: pd.DataFrame, what: Measure) -> pd.DataFrame:
+    """The joined table with the names that the scores have elsewhere."""
+    names = {"density": MEASURES[0].column} | ({} if what is MEASURES[0] else {"shown": what.column})
+    return whole.drop(columns=["y"] if "shown" in names else ["y", "shown"]).rename(columns=names)
+
+
+def kinds_of(
+    other: Assays, outcomes: Sequence[tuple[str, str, str]], flags: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
+    """What is tested of each column (`number` or `group`), and notes on those that are not."""
+    kinds: dict[str, str] = {}
+    notes = []
+    taken = {column for _, time, event in outcomes for column in (time, event)}
+    for name in other.columns:
+        values = other.table[name]
+        is_number = pd.api.types.is_numeric_dtype(values)
+        known = values.dropna() if is_number else values[values != ""]
+        n, whole = known.nunique(), is_number and bool((known == known.round()).all())
+        if name in taken:
+            continue
+        if name in flags or (2 <= n <= MOST_GROUPS and (n == 2 or not is_number or whole)):
+            kinds[name] = "group"
+        elif is_number and n > 1:
+            kinds[name] = "number"
+        else:
+            notes.append(f"Column {name!r} was not tested: it has {n} different values" + (", texts." if n else "."))
+    return kinds | {"response": "group"} | dict.fromkeys(flags, "group"), notes
+
+
+def _tests(
+    whole: pd.DataFrame, block: pd.DataFrame, kinds: dict[str, str], densities: Sequence[str], what: Measure
+) -> list[dict[str, Any]]:
+    """All tests but those of outcome."""
+    rows: list[dict[str, Any]] = []
+    is_density = what.name == "density"
+    for name, kind in kinds.items():
+        if kind == "group":
+            frame = whole if name in whole else whole.assign(**{name: ""})
+            if name == "response" and not (frame[name] != "").any():
+                continue
+            rows.append({"assay": name, "family": "group"} | groups(frame, name, is_log=what.scale == "log"))
+            continue
+        rho = correlations(block, name)
+        rows += [{"assay": name, "family": row["test"]} | row for row in rho]
+        if is_density and (name in densities or (not densities and name.endswith("_per_mm2"))):
+            rows += [{"assay": name, "family": "agreement"} | row for row in agreement(block, name, OFFSET_PER_MM2)]
+    return rows
+
+
+def _survival(
+    whole: pd.DataFrame, outcomes: Sequence[tuple[str, str, str]], what: Measure, timepoint: str, n_groups: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Tests, curves, summaries and Cox rows of each outcome."""
+    found: dict[str, list[dict[str, Any]]] = {"tests": [], "curves": [], "summary": [], "cox": []}
+    unit = "doubling of density" if what.scale == "log" else "10 points"
+    for outcome, time, event in outcomes:
+        named = {"assay": outcome, "family": "log_rank"}
+        if timepoint != "baseline":
+            why = not_evaluable("time counts from the baseline; who has a later biopsy has survived until then")
+            found["tests"].append(named | {"test": "log_rank"} | why)
+            found["cox"].append({"outcome": outcome, "model": "alone", "term": unit} | why)
+            continue
+        frame = patients(whole, time, events(whole[event], event))
+        frame["x"] = frame["y"] / np.log(2) if what.scale == "log" else frame["y"] / 10
+        curves, test, summary = kaplan_meier(frame, outcome, n_groups)
+        found["tests"].append(named | test)
+        found["curves"] += curves
+        found["summary"] += summary
+        found["cox"] += cox(frame, outcome, unit)
+    return found
+
+
+def _counts(whole: pd.DataFrame, other: Assays) -> dict[str, int]:
+    asked = set(other.table["patient_id"])
+    return {
+        "n_patients_scored": len(whole),
+        "n_patients_with_assays": len(asked),
+        "n_patients_joined": int(whole.index.isin(asked).sum()),
+        "n_assays": len(other.columns),
+    }
+
+
+def _notes(whole: pd.DataFrame, block: pd.DataFrame, other: Assays) -> list[str]:
+    notes = []
+    asked = set(other.table["patient_id"])
+    without = len(asked - set(whole.index))
+    if without:
+        notes.append(f"{without} patients of the assays have no score at this time point and are in no test.")
+    if other.has_block:
+        lost = len(set(whole.index) - set(block.index))
+        notes.append(f"Correlations use the slides of the stated blocks; {lost} patients have no score of that block.")
+    notes.append("Each patient is in a test once. An association is no effect, and measurement error weakens it.")
+    return notes

@@ -1,0 +1,161 @@
+"""Clinical outcome by the score: Kaplan-Meier with log-rank test, Cox regression with its assumption tested."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tilscore.cohort.assays.tests import FACTORS, not_evaluable
+from tilscore.cohort.rank.expected import LEVEL_SIDES, choose_terms, matrix
+
+N_EVENTS_LOGRANK = 5
+"""Fewest events for a log-rank test."""
+N_EVENTS_PER_TERM = 10
+"""Events wanted for each coefficient of a Cox model (Peduzzi et al. 1995)."""
+N_MIN_GROUP = 5
+"""Fewest patients of a Kaplan-Meier curve."""
+KM_COLUMNS = ["outcome", "group", "n", "time", "n_at_risk", "n_events", "survival", "low", "high"]
+COX_COLUMNS = [
+    *("outcome", "model", "term", "n", "n_events", "coefficient", "se", "hazard_ratio", "low", "high", "p", "ph_p"),
+    *("concordance", "adjusted_for", "status", "reason"),
+]
+
+
+def split(frame: pd.DataFrame, n_groups: int) -> pd.Series:
+    """Groups by the median (2) or tertiles (3) of the score: `low`, `middle`, `high`; equal scores stay together."""
+    y = frame["y"].to_numpy(float)
+    cuts = np.quantile(y, np.arange(1, n_groups) / n_groups)
+    names = ["low", "high"] if n_groups == 2 else ["low", "middle", "high"]
+    return pd.Series(np.array(names, dtype=object)[np.searchsorted(cuts, y, side="left")], index=frame.index)
+
+
+def kaplan_meier(
+    frame: pd.DataFrame, outcome: str, n_groups: int
+) -> tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]:
+    """Curves with log-log (exponential Greenwood) intervals, the log-rank test, and a summary of each group.
+
+    Parameters
+    ----------
+    frame : one row a patient with `y`, `shown`, `time`, `event`, all known.
+    """
+    test: dict[str, Any] = {"test": "log_rank", "n": len(frame), "method": "groups by the score's quantiles"}
+    if len(frame) < n_groups * N_MIN_GROUP or np.ptp(frame["y"]) == 0:
+        return [], test | not_evaluable(f"too_few: {len(frame)} patients"), []
+    from lifelines import KaplanMeierFitter
+    from lifelines.statistics import multivariate_logrank_test
+    from lifelines.utils import median_survival_times
+
+    group = split(frame, n_groups)
+    rows, summary = [], []
+    for name in dict.fromkeys(w for w in ("low", "middle", "high") if (group == w).any()):
+        part = frame[group == name]
+        fit = KaplanMeierFitter().fit(part["time"], part["event"])
+        limits = fit.confidence_interval_survival_function_
+        table = fit.event_table
+        for i, time in enumerate(table.index):
+            at = {"outcome": outcome, "group": name, "n": len(part), "time": float(time)}
+            at |= {"n_at_risk": int(table["at_risk"].iloc[i]), "n_events": int(table["observed"].iloc[i])}
+            survival = float(fit.survival_function_.iloc[i, 0])
+            rows.append(at | {"survival": survival, "low": float(limits.iloc[i, 0]), "high": float(limits.iloc[i, 1])})
+        between = [float(v) for v in np.ravel(median_survival_times(limits))]
+        summary.append(
+            {"outcome": outcome, "group": name, "n": len(part), "n_events": int(part["event"].sum())}
+            | {"median": _finite(fit.median_survival_time_), "median_low": _finite(min(between))}
+            | {"median_high": _finite(max(between)), "least": part["shown"].min(), "most": part["shown"].max()}
+        )
+    n_events = int(frame["event"].sum())
+    small = [s["group"] for s in summary if s["n"] < N_MIN_GROUP]
+    test["groups"] = "; ".join(f"{s['group']}: {s['n_events']} of {s['n']}" for s in summary)
+    if n_events < N_EVENTS_LOGRANK or small or len(summary) < 2:
+        reason = f"too_few_events: {n_events}, {N_EVENTS_LOGRANK} are needed" if not small else "a group is too small"
+        return rows, test | not_evaluable(reason), summary
+    found = multivariate_logrank_test(frame["time"], group, frame["event"])
+    p = float(found.p_value)
+    return rows, test | {"statistic": float(found.test_statistic), "p": p, "status": "ok", "reason": ""}, summary
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def cox(frame: pd.DataFrame, outcome: str, unit: str) -> list[dict[str, Any]]:
+    """Hazard ratio per unit of `x`, alone and given specimen, area and site as far as the events suffice.
+
+    Parameters
+    ----------
+    frame : one row a patient with `x` (such as log2 of the density), `time`, `event`, all known, and the factors.
+    unit : of `x` in words, the name of its term.
+    """
+    n_events = int(frame["event"].sum())
+    about = {"outcome": outcome, "n": len(frame), "n_events": n_events}
+    if n_events < N_EVENTS_PER_TERM:
+        reason = f"too_few_events: {n_events}, {N_EVENTS_PER_TERM} are needed"
+        return [about | {"model": m, "term": unit} | not_evaluable(reason) for m in ("alone", "adjusted")]
+    table = frame[["time", "event"]].assign(**{unit: frame["x"]})
+    rows = [about | {"model": "alone"} | row for row in fit_cox(table, "time", "event")]
+    n_room = n_events // N_EVENTS_PER_TERM - 1
+    terms = choose_terms(frame, FACTORS, LEVEL_SIDES, n_level=5, n_per_term=1, room=n_room)
+    columns = matrix(frame, terms.columns, LEVEL_SIDES)
+    known = np.isfinite(columns).all(axis=1)
+    dropped = "; ".join(f"not adjusted for {f}: {why}" for f, why in terms.dropped.items())
+    if not terms.columns:
+        return [*rows, about | {"model": "adjusted", "term": unit} | not_evaluable(dropped or "nothing to adjust for")]
+    for (factor, word), values in zip(terms.columns, columns.T, strict=True):
+        table[f"{factor}: {word}" if word else f"log {factor}"] = values
+    used = {"adjusted_for": "+".join(terms.used), "n": int(known.sum())}
+    used["n_events"] = int(frame.loc[known, "event"].sum())
+    for row in fit_cox(table[known], "time", "event"):
+        rows.append(about | {"model": "adjusted"} | row | used)
+        rows[-1]["reason"] = "; ".join(filter(None, [row["reason"], dropped]))
+    return rows
+
+
+def fit_cox(table: pd.DataFrame, time: str, event: str) -> list[dict[str, Any]]:
+    """Cox regression (ties by Efron) on all other columns; one row a coefficient.
+
+    `ph_p` tests proportional hazards: Schoenfeld residuals against the rank of time (Grambsch & Therneau 1994).
+
+    Parameters
+    ----------
+    table : numbers only, none missing.
+    """
+    from lifelines import CoxPHFitter
+    from lifelines.exceptions import ConvergenceError
+    from lifelines.statistics import proportional_hazard_test
+
+    terms = [c for c in table.columns if c not in (time, event)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            fit = CoxPHFitter().fit(table, time, event)
+            test = proportional_hazard_test(fit, table, time_transform="rank").summary["p"]
+        except (ConvergenceError, np.linalg.LinAlgError, ValueError) as err:
+            return [{"term": t} | not_evaluable(f"the model cannot be fitted: {_first_line(err)}") for t in terms]
+    said = sorted({_first_line(w.message) for w in caught if "onverge" in type(w.message).__name__ + str(w.message)})
+    if said:
+        return [{"term": t} | not_evaluable(f"the model did not converge: {said[0]}") for t in terms]
+    found = fit.summary
+    rows = []
+    for term in terms:
+        one, ph = found.loc[term], float(test.loc[term])
+        row: dict[str, Any] = {"term": term, "coefficient": one["coef"], "se": one["se(coef)"], "p": one["p"]}
+        row |= {"hazard_ratio": one["exp(coef)"], "low": one["exp(coef) lower 95%"], "high": one["exp(coef) upper 95%"]}
+        row |= {"ph_p": ph, "concordance": float(fit.concordance_index_), "status": "ok"}
+        row["reason"] = "its hazard ratio changes over time (ph_p < 0.05): read it as an average" if ph < 0.05 else ""
+        rows.append(row)
+    return rows
+
+
+def _first_line(message: object) -> str:
+    return next(iter(str(message).strip().splitlines()), "")[:200]
+
+
+def patients(frame: pd.DataFrame, time: str, event: Sequence[float] | pd.Series) -> pd.DataFrame:
+    """Rows with a score, a time above 0 or 0, and an event or censoring; columns `time` and `event` added."""
+    both = frame.assign(time=pd.to_numeric(frame[time], errors="coerce"), event=event)
+    return both[both["y"].notna() & both["time"].notna() & both["event"].notna() & (both["time"] >= 0)]

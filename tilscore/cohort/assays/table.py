@@ -1,0 +1,181 @@
+"""Other assays of a cohort: a CSV keyed by patient (and time point, and block), read and joined to the scores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tilscore.cohort.manifest.sheet import Row, read_sheet
+from tilscore.cohort.rank.coded import without_identifiers
+from tilscore.errors import UsageError
+from tilscore.inputs.words import COLUMNS, advice, canonical, is_missing
+from tilscore.slide.mpp import number
+
+KEYS = ("patient_id", "timepoint", "block")
+MOST_GROUPS = 6
+"""Texts, or whole numbers, with at most this many different values are groups."""
+_TIME = re.compile(r"(?P<stem>.+)_(months|days|weeks|years|time)$")
+_EVENTS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "no": 0.0, "yes": 1.0, "false": 0.0, "true": 1.0}
+_SHOWN = 20
+RESERVED = frozenset({"line", "y", "shown", "density", "n_slides", "stroma_mm2", "response", "arm"})
+"""Names of the score and of its biopsy; an assay of that name gets `_assay` behind it."""
+
+
+@dataclass(frozen=True)
+class Assays:
+    """A table of other assays.
+
+    Attributes
+    ----------
+    table : one row a patient (and time point, and block): keys as text ("" where not stated), numbers as float, other
+        columns as text. has_time, has_block : whether these keys are stated. notes : what was left out.
+    """
+
+    table: pd.DataFrame
+    has_time: bool
+    has_block: bool
+    notes: list[str]
+
+    @property
+    def columns(self) -> list[str]:
+        """The assays."""
+        return [c for c in self.table.columns if c not in (*KEYS, "line")]
+
+
+def read_assays(path: Path) -> Assays:
+    """Read the table; columns that look like identifiers of persons are left out.
+
+    Raises
+    ------
+    UsageError : it cannot be read, has no `patient_id`, unknown time points, identifiers as `patient_id`, or a key
+        twice with different values; all problems with their lines.
+    """
+    sheet = read_sheet(Path(path))
+    problems = [p.told(Path(path).name) for p in sheet.problems if p.severity == "error"]
+    if not problems and "patient_id" not in sheet.columns:
+        problems = [f"{Path(path).name}:1: no column 'patient_id'"]
+    for row in sheet.rows:
+        at = f"{Path(path).name}:{row.line}"
+        if is_missing(row.cells.get("patient_id", "")):
+            problems.append(f"{at}: patient_id: is empty")
+        time = row.cells.get("timepoint", "")
+        if canonical("timepoint", time) is None:
+            problems.append(f"{at}: timepoint: unknown word {time!r}; {advice('timepoint', time)}")
+    _raise(path, problems)
+    names = [c for c in sheet.columns if c in KEYS or c in RESERVED or c not in COLUMNS]
+    table = pd.DataFrame({f"{c}_assay" if c in RESERVED else c: _column(sheet.rows, c) for c in names})
+    table = table.reindex(columns=[*KEYS, *(n for n in table.columns if n not in KEYS)])
+    table[list(KEYS)] = table[list(KEYS)].fillna("")
+    table["line"] = [row.line for row in sheet.rows]
+    table, notes = without_identifiers(table, Path(path).name)
+    known = [c for c in table.columns if c != "line"]
+    table = table.drop_duplicates(known).reset_index(drop=True)
+    twice = table[table.duplicated(list(KEYS), keep=False)]
+    _raise(path, [f"{Path(path).name}:{n}: a key is there twice with different values" for n in twice["line"]])
+    taken = [c for c in sheet.columns if c in COLUMNS and c not in KEYS and c not in RESERVED]
+    if taken:
+        notes.append(f"Columns of the manifest are taken from there: {', '.join(taken)}.")
+    return Assays(table, bool((table["timepoint"] != "").any()), bool((table["block"] != "").any()), notes)
+
+
+def _raise(path: Path, problems: Sequence[str]) -> None:
+    if problems:
+        more = f" | and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise UsageError("the table of assays cannot be used: " + " | ".join(problems[:_SHOWN]) + more, where=path)
+
+
+def _column(rows: Sequence[Row], name: str) -> pd.Series:
+    texts = ["" if is_missing(row.cells.get(name, "")) else row.cells[name] for row in rows]
+    if name == "timepoint":
+        return pd.Series([canonical(name, text) or "" for text in texts], dtype=object)
+    found = [number(text) if text else np.nan for text in texts]
+    if name in KEYS or not any(texts) or any(value is None for value in found):
+        return pd.Series(texts, dtype=object)
+    return pd.Series(found, dtype="float64")
+
+
+def of_patients(assays: Assays, timepoint: str) -> pd.DataFrame:
+    """One row a patient (its index): the values at the time point; those that are one for all rows of each patient in
+    any case. Numbers of several blocks are averaged, texts that differ are empty.
+    """
+    table = assays.table
+    names = assays.columns
+    by = table.groupby("patient_id", sort=False)
+    same = [c for c in names if not assays.has_time or (by[c].nunique(dropna=False).max() == 1 and by.size().max() > 1)]
+    here = table if not assays.has_time else table[table["timepoint"].isin([timepoint, ""])]
+    parts = []
+    for source, columns in ((table, same), (here, [c for c in names if c not in same])):
+        grouped = source.groupby("patient_id", sort=False)
+        parts += [
+            grouped[c].mean() if pd.api.types.is_numeric_dtype(source[c]) else grouped[c].agg(_one) for c in columns
+        ]
+    return pd.concat(parts, axis=1)[names] if parts else pd.DataFrame(index=pd.Index(table["patient_id"].unique()))
+
+
+def _one(values: pd.Series) -> str:
+    words = set(values) - {""}
+    return str(words.pop()) if len(words) == 1 else ""
+
+
+def same_blocks(manifest: pd.DataFrame, assays: Assays) -> pd.DataFrame:
+    """Slides of the blocks that the assays were made of, where they state one; all slides of a biopsy where not."""
+    table = assays.table.assign(block=assays.table["block"].map(_spelled))
+    stated = table[table["block"] != ""]
+    times = stated["timepoint"].replace("", "baseline")
+    blocks = set(zip(stated["patient_id"], times, stated["block"], strict=True))
+    biopsies = {(p, t) for p, t, _ in blocks}
+    keys = zip(manifest["patient_id"], manifest["timepoint"], manifest["block"].map(_spelled), strict=True)
+    return manifest[[(p, t) not in biopsies or (p, t, b) in blocks for p, t, b in keys]]
+
+
+def _spelled(text: str) -> str:
+    return " ".join(str(text).casefold().split())
+
+
+def survival_columns(names: Sequence[str], given: Sequence[str] = ()) -> list[tuple[str, str, str]]:
+    """(outcome, time, event) columns: as given (`TIME:EVENT`), else by name: `os_months` goes with `os_event`.
+
+    Raises
+    ------
+    UsageError : a given column is not there.
+    """
+    found = []
+    for text in given:
+        time, _, event = text.partition(":")
+        if time not in names or event not in names:
+            do = "write TIME:EVENT with columns of the table of assays: " + ", ".join(names)
+            raise UsageError("no such columns", where="--survival", found=text, do=do)
+        found.append((outcome_of(time), time, event))
+    if given:
+        return found
+    for name in names:
+        stem = outcome_of(name)
+        theirs = [stem + end for end in ("_event", "_status") if stem + end in names]
+        if stem != name and theirs:
+            found.append((stem, name, theirs[0]))
+    return found
+
+
+def outcome_of(time: str) -> str:
+    """`os` of `os_months`."""
+    match = _TIME.match(time)
+    return match["stem"] if match else time
+
+
+def events(values: pd.Series, where: str) -> pd.Series:
+    """Events as 0 and 1, NaN where nothing is stated.
+
+    Raises
+    ------
+    UsageError : any other value, such as 1 and 2 for censored and dead.
+    """
+    texts = values.map(lambda v: "" if pd.isna(v) else str(v).casefold())
+    wrong = sorted(set(texts) - {"", *_EVENTS})
+    if wrong:
+        raise UsageError("is no event", where=f"column {where!r}", found=wrong[0], do="write 1 (event) or 0 (censored)")
+    return texts.map(_EVENTS).astype(float)

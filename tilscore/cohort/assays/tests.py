@@ -1,0 +1,168 @@
+"""Tests of the H&E score against other assays: rank correlation, agreement of densities, groups."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from tilscore.cohort.rank.expected import LEVEL_SIDES, choose_terms, matrix
+from tilscore.stats.agreement import Estimate, bland_altman, ccc, spearman
+from tilscore.stats.paired import adjust_p
+from tilscore.stats.twosample import rank_sum
+
+Floats = NDArray[np.float64]
+N_MIN = 10
+"""Fewest patients of a test."""
+N_MIN_GROUP = 3
+"""Fewest patients of a group."""
+FACTORS = ("specimen", "area", "site")
+COLUMNS = [
+    *("assay", "family", "test", "n", "estimate", "low", "high", "unit", "statistic", "p", "p_bh", "groups"),
+    *("adjusted_for", "method", "status", "reason"),
+]
+
+
+def not_evaluable(reason: str) -> dict[str, Any]:
+    """Status and reason of a test that could not be made."""
+    return {"status": "not_evaluable", "reason": reason}
+
+
+def _figure(figure: Estimate) -> dict[str, Any]:
+    if figure.value is None:
+        return not_evaluable(figure.reason)
+    return {"estimate": figure.value, "low": figure.low, "high": figure.high, "status": "ok", "reason": figure.reason}
+
+
+def correlations(frame: pd.DataFrame, name: str) -> list[dict[str, Any]]:
+    """Spearman's correlation of the score with an assay, plain and given specimen, area and site.
+
+    Parameters
+    ----------
+    frame : one row a patient, with `y`, the column `name`, and the factors.
+    """
+    known = frame[frame["y"].notna() & frame[name].notna()]
+    rows: list[dict[str, Any]] = [{"test": test, "n": len(known)} for test in ("spearman", "spearman_partial")]
+    y, x = known["y"].to_numpy(float), known[name].to_numpy(float)
+    if len(known) < N_MIN or np.ptp(x) == 0 or np.ptp(y) == 0:
+        why = f"too_few: {len(known)} patients, {N_MIN} are needed" if len(known) < N_MIN else "it does not vary"
+        return [row | not_evaluable(why) for row in rows]
+    r = spearman(y, x)
+    rows[0] |= _figure(r) | {"p": float(stats.spearmanr(y, x).pvalue), "method": "Fisher z, Bonett & Wright 2000"}
+    rows[1] |= _partial(known, y, x)
+    return rows
+
+
+def _partial(known: pd.DataFrame, y: Floats, x: Floats) -> dict[str, Any]:
+    """Correlation of what is left of both ranks after regression on specimen, area and site."""
+    terms = choose_terms(known, FACTORS, LEVEL_SIDES, n_level=5, n_per_term=10)
+    z = matrix(known, terms.columns, LEVEL_SIDES)
+    here = np.isfinite(z).all(axis=1)
+    if not terms.columns or here.sum() < N_MIN:
+        return not_evaluable("nothing to adjust for, or too few patients")
+    design = np.column_stack([np.ones(here.sum()), z[here]])
+    if np.linalg.matrix_rank(design) < design.shape[1]:
+        return not_evaluable("specimen, area and site cannot be told apart")
+    left = []
+    for values in (y[here], x[here]):
+        ranks = stats.rankdata(values)
+        left.append(ranks - design @ np.linalg.lstsq(design, ranks, rcond=None)[0])
+    if min(np.ptp(v) for v in left) < 1e-9:
+        return not_evaluable("specimen, area and site explain all of it")
+    n, k = int(here.sum()), design.shape[1] - 1
+    r = float(np.clip(np.corrcoef(*left)[0, 1], -1 + 1e-12, 1 - 1e-12))
+    half = float(stats.norm.ppf(0.975)) * math.sqrt((1 + r * r / 2) / (n - k - 3))
+    t = r * math.sqrt((n - 2 - k) / (1 - r * r))
+    limits = {"low": math.tanh(math.atanh(r) - half), "high": math.tanh(math.atanh(r) + half)}
+    found = {"n": n, "estimate": r, **limits, "p": float(2 * stats.t.sf(abs(t), n - 2 - k))}
+    method = "Fisher z, Bonett & Wright 2000, n less the coefficients"
+    return found | {"adjusted_for": "+".join(terms.used), "method": method, "status": "ok", "reason": ""}
+
+
+def agreement(frame: pd.DataFrame, name: str, offset: float) -> list[dict[str, Any]]:
+    """Concordance and Bland-Altman of the H&E density with a density of another assay, as ratios (log scale).
+
+    Parameters
+    ----------
+    frame : with `density` and the column `name`, both per mm2. offset : added to both before the logarithm, per mm2.
+    """
+    known = frame[frame["density"].notna() & frame[name].notna()]
+    ours, theirs = known["density"].to_numpy(float), known[name].to_numpy(float)
+    tests = ("ccc_log", "ccc", "ratio", "ratio_limit_low", "ratio_limit_high", "slope_of_difference")
+    rows: list[dict[str, Any]] = [{"test": test, "n": len(known)} for test in tests]
+    if len(known) < N_MIN or (theirs < 0).any():
+        why = "negative densities" if len(known) >= N_MIN else f"too_few: {len(known)} patients, {N_MIN} are needed"
+        return [row | not_evaluable(why) for row in rows]
+    a, b = np.log(ours + offset), np.log(theirs + offset)
+    limits = bland_altman(a, b)
+    figures = (ccc(a, b), ccc(ours, theirs), limits.bias, limits.low_limit, limits.high_limit, limits.slope)
+    for row, figure in zip(rows, figures, strict=True):
+        row |= _figure(figure)
+        if row["test"].startswith("ratio") and row["status"] == "ok":
+            row |= {k: math.exp(row[k]) for k in ("estimate", "low", "high") if row[k] is not None}
+            row["unit"] = "H&E / assay"
+    rows[0]["method"] = rows[1]["method"] = "Lin 1989"
+    for row in rows[2:5]:
+        row["method"] = "Bland & Altman 1999 on logs, limits by Carkeet 2015"
+    return rows
+
+
+def groups(frame: pd.DataFrame, name: str, *, is_log: bool) -> dict[str, Any]:
+    """The score in two groups (Mann-Whitney, Hodges-Lehmann shift) or several (Kruskal-Wallis).
+
+    Parameters
+    ----------
+    frame : with `y`, `density` and the column `name`. is_log : y is a log, so that shifts are ratios.
+    """
+    words = frame[name].map(_word)
+    known = frame[frame["y"].notna() & (words != "")]
+    words = words[known.index]
+    sizes = words.value_counts()
+    kept = sorted(sizes.index[sizes >= N_MIN_GROUP])
+    samples = [known["y"].to_numpy(float)[words == word] for word in kept]
+    raw = known["shown"].to_numpy(float)
+    said = "; ".join(f"{w}: median {np.median(raw[words == w]):.4g} (n {sizes[w]})" for w in sorted(sizes.index))
+    out: dict[str, Any] = {"n": sum(map(len, samples)), "groups": said}
+    out["test"] = "mann_whitney" if len(kept) <= 2 else "kruskal_wallis"
+    if len(kept) < 2 or out["n"] < N_MIN:
+        return out | not_evaluable(
+            f"too_few: two groups of at least {N_MIN_GROUP}, {N_MIN} patients in all, are needed"
+        )
+    if np.ptp(np.concatenate(samples)) == 0:
+        return out | not_evaluable("the score does not vary")
+    left = [w for w in sizes.index if w not in kept]
+    out |= {"status": "ok", "reason": f"left out, fewer than {N_MIN_GROUP}: {', '.join(left)}" if left else ""}
+    if len(kept) == 2:
+        test = rank_sum(samples[1], samples[0])
+        values = [math.exp(v) if is_log else v for v in (test.shift, test.low, test.high)]
+        unit = f"{kept[1]} / {kept[0]}" if is_log else f"{kept[1]} - {kept[0]}, points"
+        out |= dict(zip(("estimate", "low", "high"), values, strict=True))
+        return out | {
+            "unit": unit,
+            "statistic": test.statistic,
+            "p": test.p,
+            "method": f"Hodges-Lehmann, {test.method}",
+        }
+    kruskal = stats.kruskal(*samples)
+    share = float(kruskal.statistic) / (out["n"] - 1)
+    found = {"estimate": share, "unit": "epsilon squared", "statistic": float(kruskal.statistic)}
+    return out | found | {"p": float(kruskal.pvalue), "method": "chi squared"}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:g}"
+    return "" if value is None else str(value)
+
+
+def with_fdr(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows as a table with Benjamini-Hochberg's p over each family."""
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    for _, part in table.groupby("family", sort=False):
+        p = [None if pd.isna(v) else float(v) for v in part["p"]]
+        table.loc[part.index, "p_bh"] = pd.Series(adjust_p(p, "bh"), index=part.index, dtype=float)
+    return table

@@ -1,0 +1,1 @@
+"""The list of a cohort's slides: read, checked, pooled to biopsies."""

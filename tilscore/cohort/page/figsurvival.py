@@ -1,0 +1,42 @@
+"""Survival by group of the score, as `cohort assays` computed it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from tilscore.cohort.page.inksvg import DOWN, INK, UP, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LOOK = {"low": (DOWN, (0, (4, 2))), "middle": (INK, "dotted"), "high": (UP, "solid")}
+"""Colour and line of each group of the score."""
+
+
+def kaplan_meier_figure(curves: pd.DataFrame) -> Figure:
+    """Kaplan-Meier curves with their 95 % intervals, one panel an outcome.
+
+    Parameters
+    ----------
+    curves : `km.csv`: outcome, group, n, time, n_at_risk, survival, low, high.
+    """
+    outcomes = list(dict.fromkeys(curves["outcome"]))
+    figure = new_figure(max(4.5, 4.2 * len(outcomes)), 3.3)
+    panels = figure.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
+    for axes, outcome in zip(panels, outcomes, strict=True):
+        here = curves[curves["outcome"] == outcome]
+        for group, (colour, line) in _LOOK.items():
+            one = here[here["group"] == group].sort_values("time")
+            if one.empty:
+                continue
+            label = f"{group} ({one['n'].iloc[0]:.0f} patients, {one['n_events'].sum():.0f} events)"
+            axes.step(one["time"], one["survival"], where="post", color=colour, linestyle=line, label=label)
+            axes.fill_between(one["time"], one["low"], one["high"], step="post", color=colour, alpha=0.12, linewidth=0)
+        axes.set(ylim=(0, 1.02), xlim=(0, None), xlabel="time since baseline, as given")
+        axes.set_title(outcome)
+        axes.legend(loc="lower left")
+        axes.grid(axis="y")
+    panels[0].set_ylabel("share without the event")
+    return figure

@@ -1,0 +1,250 @@
+"""Figures of results: forests of estimates, shifts of category, and the flow from slides to pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilscore.cohort.page.gathered import Gathered, rows
+from tilscore.cohort.page.inksvg import DOWN, FLAT, INK, MUTED, UP, log_axis, new_figure, span, time_name
+from tilscore.errors import printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TESTS = {
+    "wilcoxon_adjusted": "Adjusted ranks (primary)",
+    "mean_adjusted": "Adjusted mean",
+    "mixed_model": "Mixed model",
+    "fixed_effects_model": "Fixed effects (fallback)",
+    "wilcoxon_same_specimen": "Same specimen type only",
+    "wilcoxon_naive": "Not adjusted (confounded)",
+}
+"""Tests of change by name, in the order shown."""
+RATIO_REACH = 20.0
+"""A forest's axis ends at this ratio and its inverse; longer intervals are cut there."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One estimate of a forest: value, limits, and how it is drawn (`lead`, `plain`, `naive`)."""
+
+    value: float
+    low: float
+    high: float
+    style: str = "plain"
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Rows (a title, and whether it is a heading), columns, and the mark or the reason in each cell."""
+
+    lines: Sequence[tuple[str, bool]]
+    columns: Sequence[str]
+    cells: Mapping[tuple[int, int], Mark | str]
+    log: bool
+
+
+def tests_forest(found: Gathered, measure: str) -> Forest:
+    """Every test of the change of one measure, a column a time point."""
+    log = measure == "density"
+    names = [t for t in TESTS if rows(found, "tests", measure=measure, test=t)]
+    cells: dict[tuple[int, int], Mark | str] = {}
+    for i, test in enumerate(names):
+        style = {"wilcoxon_adjusted": "lead", "wilcoxon_naive": "naive"}.get(test, "plain")
+        for j, timepoint in enumerate(found.later):
+            for row in rows(found, "tests", measure=measure, test=test, timepoint=timepoint):
+                cells[i, j] = _mark(row, log, style)
+    return Forest([(TESTS[t], False) for t in names], found.later, cells, log)
+
+
+def sensitivity_forest(found: Gathered, unit: str) -> Forest:
+    """The adjusted change under each definition in this unit and each choice of pairs, a column a time point."""
+    log = unit == "log ratio"
+    lines: list[tuple[str, bool]] = []
+    cells: dict[tuple[int, int], Mark | str] = {}
+    table = rows(found, "sensitivity", unit=unit)
+    for definition in dict.fromkeys(row["definition"] for row in table):
+        lines.append((definition_name(definition), True))
+        for pairs in dict.fromkeys(row["pairs"] for row in table):
+            lines.append((pairs, False))
+            for row in table:
+                if row["definition"] == definition and row["pairs"] == pairs:
+                    style = "lead" if pairs == "all" else "plain"
+                    cells[len(lines) - 1, found.later.index(row["timepoint"])] = _mark(row, log, style)
+    return Forest(lines, found.later, cells, log)
+
+
+def definition_name(column: str) -> str:
+    """A column of scores in words."""
+    names = {
+        "til_density_per_mm2": "TIL density",
+        "itil_density_per_mm2": "iTIL density",
+        "contact_itil_density_per_mm2": "iTIL density with contact",
+        "stil_area_pct": "sTIL area",
+        "infiltrated_area_pct": "Infiltrated area",
+        "calibrated_stil_pct": "Calibrated sTIL",
+    }
+    return names.get(column, printable(column, 40))
+
+
+def _mark(row: Mapping[str, Any], log: bool, style: str) -> Mark | str:
+    keys = ("ratio", "ratio_low", "ratio_high") if log else ("estimate", "low", "high")
+    values = [row.get(k) for k in keys]
+    if row["status"] != "ok" or any(v is None for v in values):
+        return str(row.get("reason") or row["status"]).split(":")[0].replace("_", " ")
+    value, low, high = (float(v) for v in values if v is not None)
+    return Mark(value, low, high, style)
+
+
+def draw_forest(forest: Forest) -> Figure:
+    """Estimates with intervals, numbers beside them; what could not be computed says why."""
+    n, k = len(forest.lines), len(forest.columns)
+    figure = new_figure(3.0 + 2.9 * k, 0.85 + 0.235 * n)
+    panels = figure.subplots(1, k, sharey=True, sharex=True, squeeze=False)[0]
+    marks = [m for m in forest.cells.values() if isinstance(m, Mark)]
+    limits = [v for m in marks for v in (m.value, m.low, m.high)]
+    for j, axes in enumerate(panels):
+        axes.axvline(1 if forest.log else 0, color=INK, linewidth=0.8)
+        for i, (_, heading) in enumerate(forest.lines):
+            if not heading and (i, j) in forest.cells:
+                _cell(axes, i, forest.cells[i, j], forest.log)
+        axes.set_title(time_name(forest.columns[j]))
+        axes.set_ylim(n - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        axes.spines["left"].set_visible(False)
+    if forest.log:
+        ends = [float(np.clip(v, 1 / RATIO_REACH, RATIO_REACH)) for v in limits]
+        log_axis(panels[0].xaxis, *span([*ends, 1.0], least=4), "{:g}".format)
+    elif limits:
+        low, high = min(0.0, *limits), max(0.0, *limits)
+        panels[0].set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    panels[0].set_yticks(range(n), [title if head else f"  {title}" for title, head in forest.lines])
+    for label, (_, head) in zip(panels[0].get_yticklabels(), forest.lines, strict=True):
+        label.set_fontweight("bold" if head else "normal")
+        label.set_horizontalalignment("right")
+    figure.supxlabel("after / before (1: no change)" if forest.log else "change, points (0: no change)", fontsize=9)
+    return figure
+
+
+def _cell(axes: Axes, at: int, mark: Mark | str, log: bool) -> None:
+    beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 7.5}
+    if isinstance(mark, str):
+        axes.annotate(mark, (1.02, at), color=MUTED, ha="left", annotation_clip=False, **beside)
+        return
+    colour = {"lead": UP, "naive": DOWN}.get(mark.style, INK)
+    solid = "white" if mark.style == "naive" else colour
+    axes.plot([mark.low, mark.high], [at, at], color=colour, linewidth=1.8 if mark.style == "lead" else 1.1)
+    sign = "D" if mark.style == "lead" else "o"
+    axes.plot([mark.value], [at], sign, color=colour, markerfacecolor=solid, markersize=5.5 if sign == "D" else 4.5)
+    shape = "{:.2f} ({:.2f} to {:.2f})" if log else "{:+.1f} ({:+.1f} to {:+.1f})"
+    text = shape.format(mark.value, mark.low, mark.high)
+    axes.annotate(text, (1.02, at), color=colour, ha="left", annotation_clip=False, **beside)
+
+
+def draw_shifts(found: Gathered) -> Figure:
+    """Patients by category before and after: a table for each measure and time point, shaded by count."""
+    table = found.analysis["shifts"]
+    measures = sorted({row["measure"] for row in table})
+    times = [t for t in found.later if any(row["timepoint"] == t for row in table)]
+    figure = new_figure(max(4.0, 2.7 * len(times)), 2.1 * len(measures))
+    panels = figure.subplots(len(measures), len(times), squeeze=False)
+    names = {"stil": "sTIL area", "calibrated": "calibrated sTIL"}
+    for i, measure in enumerate(measures):
+        for j, timepoint in enumerate(times):
+            here = [r for r in table if r["measure"] == measure and r["timepoint"] == timepoint]
+            _heat(panels[i, j], here)
+            panels[i, j].set_title(f"{names.get(measure, measure)}, {time_name(timepoint)}")
+        panels[i, 0].set_ylabel("baseline, %")
+    for axes in panels[-1]:
+        axes.set_xlabel("after, %")
+    return figure
+
+
+def _heat(axes: Axes, table: list[dict[str, Any]]) -> None:
+    from matplotlib.patches import Rectangle
+
+    names = list(dict.fromkeys(row["before"] for row in table))
+    counts = np.zeros((len(names), len(names)))
+    for row in table:
+        i, j = names.index(row["before"]), names.index(row["after"])
+        counts[i, j] = row["n_pairs"]
+        axes.text(
+            j, i, f"{row['n_pairs']} ({row['n_same_specimen']})" if row["n_pairs"] else "0", ha="center", va="center"
+        )
+    axes.imshow(counts, cmap="Blues", vmin=0, vmax=2 * max(counts.max(), 1), aspect="auto")
+    for i in range(len(names)):
+        axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.2))
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def draw_flow(found: Gathered) -> Figure:
+    """From the slides that are listed to the pairs, and what was left out at each step."""
+    flow = found.analysis["flow"]
+    states: dict[str, int] = flow["n_slides_by_status"]
+    lost = [f"{n} {state.replace('_', ' ')}" for state, n in states.items() if state != "ok"]
+    n_scored, n_base, n_pairs = flow["n_biopsies_scored"], flow["n_baselines_scored"], flow["n_pairs"]
+    steps = [
+        (f"{flow['n_slides']} slides of {flow['n_patients']} patients listed", lost),
+        (f"{states.get('ok', 0)} slides with a score", []),
+        (f"{n_scored} biopsies with a score: {n_base} baselines, {n_scored - n_base} later", _lost_biopsies(found)),
+    ]
+    width = max(9.0, 1.4 * len(n_pairs))
+    figure = new_figure(width, 4.3)
+    axes = figure.add_subplot()
+    axes.set_axis_off()
+    axes.set(xlim=(0, width), ylim=(-0.1, 4.3))
+    for i, (text, left_out) in enumerate(steps):
+        y = 3.9 - 1.1 * i
+        _box(axes, 3.0, y, text)
+        if i < len(steps) - 1:
+            _arrow(axes, (3.0, y - 0.22), (3.0, y - 0.87))
+        if left_out:
+            start, level = (3.0, y - 0.55) if i == 0 else (5.0, y)
+            _arrow(axes, (start, level), (6.1, level))
+            _box(axes, 6.25, level, "left out: " + _in_twos(left_out), side=True)
+    for i, timepoint in enumerate(found.later):
+        x, planned = (i + 0.5) * width / len(n_pairs), flow["n_pairs_planned"].get(timepoint, 0)
+        _arrow(axes, (3.0, 1.47), (x, 0.88))
+        _box(axes, x, 0.42, f"{time_name(timepoint)}\n{n_pairs[timepoint]} pairs\nof {planned} sampled")
+    return figure
+
+
+def _in_twos(texts: list[str]) -> str:
+    """Two to a line, so that the box stays narrow."""
+    return ",\n".join(", ".join(texts[i : i + 2]) for i in range(0, len(texts), 2))
+
+
+def _lost_biopsies(found: Gathered) -> list[str]:
+    states = found.biopsies.loc[found.biopsies["status"] != "ok", "status"].value_counts()
+    return [f"{n} {state.replace('_', ' ')}" for state, n in states.items()]
+
+
+def _box(axes: Axes, x: float, y: float, text: str, *, side: bool = False) -> None:
+    look = {
+        "boxstyle": "round,pad=0.55",
+        "facecolor": "white" if side else "#f2f6fa",
+        "edgecolor": FLAT if side else UP,
+    }
+    axes.text(
+        x,
+        y,
+        text,
+        ha="left" if side else "center",
+        va="center",
+        bbox=look,
+        color=MUTED if side else INK,
+        linespacing=1.4,
+    )
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": MUTED, "linewidth": 0.9})

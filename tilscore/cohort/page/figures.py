@@ -1,0 +1,106 @@
+"""All figures of a cohort: which can be drawn, what they are called, and what must be said below them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tilscore.cohort.page.figchange import FLOOR_PER_MM2, N_SITES, sites, spaghetti, waterfall
+from tilscore.cohort.page.figsurvival import kaplan_meier_figure
+from tilscore.cohort.page.figtests import draw_flow, draw_forest, draw_shifts, sensitivity_forest, tests_forest
+from tilscore.cohort.page.gathered import Gathered, rows
+from tilscore.cohort.page.inksvg import make_svg
+from tilscore.cohort.paired.pairs import MEASURES
+from tilscore.files import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLES = {"density": "TIL density", "stil": "sTIL area", "calibrated": "calibrated sTIL"}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure: its name (and file `figures/<name>.svg`), title, caption and SVG."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+
+def draw_figures(found: Gathered) -> list[Drawn]:
+    """Draw every figure that the cohort has data for, and write each to `OUT/figures/<name>.svg`.
+
+    Raises
+    ------
+    OutputError : the folder cannot be written.
+    """
+    drawn = [Drawn(name, title, caption, make_svg(name, draw)) for name, title, caption, draw in _wanted(found)]
+    for name, svg in found.bland_altman.items():
+        caption = "Difference against the mean of each case; bias and limits of agreement with 95 % intervals (shaded)."
+        drawn.append(Drawn(f"bland_altman_{name}", f"Agreement: {name.replace('_', ' ')}", caption, svg))
+    for figure in drawn:
+        write_text(found.out / "figures" / f"{figure.name}.svg", figure.svg)
+    return drawn
+
+
+def _wanted(found: Gathered) -> list[tuple[str, str, str, Callable[[], Figure]]]:
+    """Name, title, caption and how to draw, of each figure there is something to show for."""
+    wanted: list[tuple[str, str, str, Callable[[], Figure]]] = [
+        ("flow", "From slides to pairs", "", partial(draw_flow, found))
+    ]
+    if found.biopsies["til_density_per_mm2"].notna().any():
+        wanted.append(("sites", "By site and specimen", _SITES, partial(sites, found)))
+    if found.assays is not None and found.km is not None:
+        wanted.append(("survival", "Survival by score", _SURVIVAL, partial(kaplan_meier_figure, found.km)))
+    if found.pairs.empty:
+        return wanted
+    wanted.append(("spaghetti", "Patients over time", _SPAGHETTI, partial(spaghetti, found)))
+    for measure in (m for m in MEASURES if m.delta in found.pairs and found.pairs[m.delta].notna().any()):
+        title = f"Change of each patient: {TITLES[measure.name]}"
+        wanted.append((f"waterfall_{measure.name}", title, _WATERFALL, partial(waterfall, found, measure)))
+    for measure in (m for m in MEASURES if rows(found, "tests", measure=m.name)):
+        forest = tests_forest(found, measure.name)
+        title = f"Tests of change: {TITLES[measure.name]}"
+        wanted.append((f"tests_{measure.name}", title, _TESTS, partial(draw_forest, forest)))
+    for unit, name in (("log ratio", "density"), ("points", "percent")):
+        forest = sensitivity_forest(found, unit)
+        if forest.lines:
+            what = "densities" if name == "density" else "percentages"
+            title = f"Does it hold? Other definitions and choices of pairs: {what}"
+            wanted.append((f"sensitivity_{name}", title, _SENSITIVITY, partial(draw_forest, forest)))
+    if found.analysis["shifts"]:
+        wanted.append(("shifts", "Shifts of category", _SHIFTS, partial(draw_shifts, found)))
+    return wanted
+
+
+_SURVIVAL = "Kaplan-Meier curves of patients with a low or high score, with 95 % intervals; groups are not adjusted."
+_SITES = (
+    "Each mark is a biopsy, the bar the median of at least 3. Levels differ by site and specimen without any "
+    f"treatment. At most {N_SITES} sites are shown, those with the most biopsies."
+)
+_SPAGHETTI = (
+    "A line is a patient. Solid: both biopsies are of one specimen type. Dashed: the type changed, and with it the "
+    f"level that is read. Medians are of the pairs shown. Densities below {FLOOR_PER_MM2:g} per mm² are drawn there."
+)
+_WATERFALL = (
+    "Bar: change without the part that the sampling explains. Line: 95 % interval of the measurement alone, from both "
+    "biopsies' areas and counts, cut where it leaves the figure. Open circle: the change as measured. Blue with a "
+    "triangle up, orange with a triangle down: reliable change (beyond 1.96 standard errors); about 1 "
+    "patient in 20 gets there by chance where nothing changed."
+)
+_TESTS = (
+    "Estimates with 95 % intervals, not corrected for the number of time points. The open circle ignores that later "
+    "biopsies were sampled in another way: it is shown for comparison and must not be reported alone."
+)
+_SENSITIVITY = (
+    "Adjusted Hodges-Lehmann change. Diamond: all pairs. The rows show whether the result depends on the definition or "
+    "on the pairs; they are no further tests."
+)
+_SHIFTS = (
+    "Patients; in brackets those with one specimen type at both times. Outlined: same category. 10 and 40 % belong to "
+    "the lower category."
+)

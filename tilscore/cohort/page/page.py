@@ -1,0 +1,224 @@
+"""The page of a cohort: one HTML file with every result, figure and table, that needs no network and no script."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import tilscore
+from tilscore.cohort.page.figtests import TESTS, definition_name
+from tilscore.cohort.page.figures import Drawn, draw_figures
+from tilscore.cohort.page.gathered import Gathered, gather, rows
+from tilscore.cohort.page.inksvg import inline, time_name
+from tilscore.cohort.page.methods import methods
+from tilscore.cohort.page.told import (
+    MEASURES,
+    estimate_text,
+    factors,
+    headlines,
+    notes,
+    p_text,
+    ratio_text,
+    reason_words,
+)
+from tilscore.errors import printable
+from tilscore.files import write_text
+from tilscore.overlay import in_words
+from tilscore.page import number
+
+TABLES = {
+    "slides": "each slide with its score",
+    "biopsies": "slides pooled to biopsies",
+    "pairs": "each pair with its change",
+    "tests": "all tests of change",
+    "model": "coefficients of the model",
+    "shifts": "shifts of category",
+    "missing": "patients without a pair, and why",
+    "mde": "minimum detectable effects",
+    "sensitivity": "other definitions and choices of pairs",
+    "ranks": "how unusual each patient is",
+    "shortlist": "the most unusual patients",
+    "assays": "tests of other assays",
+    "joined": "scores and other assays, one row a patient",
+    "km": "survival curves",
+    "cox": "Cox models",
+}
+LIMITS = (
+    "A baseline core and a later resection of another site read differently without any treatment. What is adjusted "
+    "for rests on the pairs at hand; what was not recorded (tumour content, fixation) is not.",
+    "Pairs are not a random sample: who has a second biopsy has mostly progressed. See the section on missing pairs.",
+    "An interval of a biopsy holds the sampling within the tissue seen, not how a biopsy differs from the rest of the "
+    "tumour, nor the error of the model that finds the cells.",
+    "The scores were not validated for clinical use. A pathologist must look at the slides' reports first.",
+)
+N_ROWS = 25
+"""Rows that a table of another verb shows before the rest is folded away."""
+
+
+def write_page(out: Path, results: Path | None = None) -> Path:
+    """Write `OUT/cohort.html` and `OUT/figures/*.svg` from what `cohort analyse` (and others) left in `out`.
+
+    Parameters
+    ----------
+    out : the folder of `cohort analyse`. Where `cohort rank` and the assays wrote their JSON there too, and `cohort
+        agree` its files there or in `OUT/agreement`, they get sections of their own.
+    results : the run's folder (or its `scores.csv`), to link the report of each slide; None: no links.
+
+    Returns
+    -------
+    Path of the page.
+
+    Raises
+    ------
+    DataError : there is no analysis in `out`. OutputError : nothing can be written.
+    """
+    found = gather(Path(out))
+    path = Path(out) / "cohort.html"
+    write_text(path, render(found, draw_figures(found), reports(found, results)))
+    return path
+
+
+def render(found: Gathered, drawn: list[Drawn], links: Mapping[str, str]) -> str:
+    """The page as HTML.
+
+    Parameters
+    ----------
+    drawn : the figures. links : address of the report of each slide that has one, relative to the page.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    env = Environment(loader=PackageLoader("tilscore"), autoescape=True, undefined=StrictUndefined)
+    env.trim_blocks = env.lstrip_blocks = True
+    env.filters.update(
+        number=number, p=p_text, ratio=ratio_text, estimate=estimate_text, time=time_name, reason=reason_words,
+        factors=factors, value=_value, word=lambda text: printable(text).replace("_", " "),
+        why=lambda codes: "; ".join(in_words(code) for code in codes.split(";") if code),
+    )  # fmt: skip
+    paragraphs, references = methods(found)
+    return env.get_template("cohort.html.j2").render(
+        note=tilscore.NOTE,
+        version=found.analysis["versions"]["tilscore"],
+        analysis=found.analysis,
+        flow=found.analysis["flow"],
+        headlines=headlines(found),
+        notes=notes(found),
+        results=_results(found),
+        figures={figure.name: _shown(figure) for figure in drawn},
+        agreement=found.agreement,
+        patients=_patients(found, links),
+        left_out=[(row, links.get(row["slide_id"])) for row in found.analysis["flow"]["left_out"]],
+        missing=_missing(found),
+        tests_names=TESTS,
+        measures=MEASURES,
+        definition=definition_name,
+        rank=found.rank,
+        assays=None if found.assays is None else _foreign(found.assays),
+        assay_notes=[] if found.assays is None else [str(n) for n in found.assays.get("notes") or []],
+        n_rows=N_ROWS,
+        tables={t: what for t, what in TABLES.items() if (found.out / f"{t}.csv").is_file()},
+        xlsx=(found.out / "tables.xlsx").is_file(),
+        methods=paragraphs,
+        references=references,
+        limits=LIMITS,
+    )
+
+
+def reports(found: Gathered, results: Path | None) -> dict[str, str]:
+    """Slide to the address of its report as seen from the page; slides without a report are left out."""
+    if results is None:
+        return {}
+    folder = Path(results) if Path(results).is_dir() else Path(results).parent
+    links = {}
+    for slide in found.slides["slide_id"]:
+        report = folder / slide / "report.html"
+        if Path(slide).name == slide and report.is_file():
+            links[slide] = quote(Path(os.path.relpath(report.resolve(), found.out.resolve())).as_posix())
+    return links
+
+
+def _shown(figure: Drawn) -> dict[str, Any]:
+    """A figure for the template: our own SVG becomes part of the page, one of another verb stays a picture."""
+    from markupsafe import Markup
+
+    shown: dict[str, Any] = {"name": figure.name, "title": figure.title, "caption": figure.caption}
+    if figure.name.startswith("bland_altman"):
+        data = base64.b64encode(figure.svg.encode()).decode()
+        return shown | {"svg": None, "uri": f"data:image/svg+xml;base64,{data}"}
+    return shown | {"svg": Markup(inline(figure.svg, figure.name, figure.title)), "uri": None}
+
+
+def _results(found: Gathered) -> list[dict[str, Any]]:
+    """The primary test of every measure and time point."""
+    return [
+        row | {"text": ratio_text(row) if row["measure"] == "density" else estimate_text(row)}
+        for timepoint in found.later
+        for row in rows(found, "tests", timepoint=timepoint, role="primary")
+    ]
+
+
+def _patients(found: Gathered, links: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The pairs with the reports of both biopsies' slides."""
+    slides: dict[tuple[str, str], list[tuple[str, str | None]]] = {}
+    scored = found.slides[found.slides["status"] == "ok"]
+    for slide, patient, time in zip(scored["slide_id"], scored["patient_id"], scored["timepoint"], strict=True):
+        slides.setdefault((patient, time), []).append((slide, links.get(slide)))
+    return [
+        row
+        | {"slides_before": slides.get((row["patient_id"], "baseline"), [])}
+        | {"slides_after": slides.get((row["patient_id"], row["timepoint"]), [])}
+        for row in found.analysis["pairs"]
+    ]
+
+
+def _missing(found: Gathered) -> list[dict[str, Any]]:
+    """For each time point: patients without a pair by reason, and the tests of dependence on the baseline."""
+    out = []
+    for timepoint in found.later:
+        counts: dict[str, int] = {}
+        for row in rows(found, "missing", timepoint=timepoint):
+            why = _why(row)
+            counts[why] = counts.get(why, 0) + 1
+        tests = {row["test"]: row for row in rows(found, "tests", timepoint=timepoint, measure="missingness")}
+        listed = sorted(counts.items(), key=lambda c: -c[1])
+        out.append({"time": time_name(timepoint), "counts": listed, "tests": tests})
+    return out
+
+
+def _why(row: Mapping[str, str]) -> str:
+    if row["later"] == "no_slide":
+        return "not sampled at this time"
+    sides = [(name, row[name]) for name in ("baseline", "later") if row[name] != "ok"]
+    return " and ".join(f"{name} {'not sampled' if state == 'no_slide' else printable(state)}" for name, state in sides)
+
+
+def _foreign(values: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[Any]]]]:
+    """The tables of another verb's JSON: name, columns that hold anything, and rows."""
+    tables = []
+    for name, table in values.items():
+        if isinstance(table, list) and table and all(isinstance(row, dict) for row in table):
+            columns = [c for c in _columns(table) if any(row.get(c) not in (None, "", []) for row in table)]
+            tables.append((name, columns, [[row.get(c) for c in columns] for row in table]))
+    return tables
+
+
+def _columns(table: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(column for row in table for column in row))
+
+
+def _value(value: Any) -> str:
+    """Any value of a table as short text."""
+    if value is None or value == "":
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value}"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, list):
+        return ", ".join(_value(v) for v in value)
+    return printable(value, 400)

@@ -1,0 +1,207 @@
+"""The results of a cohort in words: what changed, what the sampling may have feigned, and how it was done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tilscore.cohort.page.gathered import Gathered, rows
+from tilscore.cohort.page.inksvg import time_name
+
+MEASURES = {"density": "TIL density", "stil": "sTIL area", "calibrated": "calibrated sTIL"}
+FACTORS = {"area": "evaluable area", "cores": "number of cores", "specimen": "specimen type", "site": "site"}
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The result at one time point.
+
+    Attributes
+    ----------
+    time : the time point in words. kind : `up`, `down`, `open` (no change shown) or `none` (no result).
+    verdict : one sentence. number : the estimate with its interval, or a dash. detail : pairs and p.
+    more : further sentences. sampling : what differs within pairs and what of it was adjusted for.
+    """
+
+    time: str
+    kind: str
+    verdict: str
+    number: str
+    detail: str
+    more: list[str]
+    sampling: list[str]
+
+
+def headlines(found: Gathered) -> list[Headline]:
+    """The primary result on TIL density at each later time point."""
+    return [_headline(found, timepoint) for timepoint in found.later]
+
+
+def _headline(found: Gathered, timepoint: str) -> Headline:
+    time = time_name(timepoint)
+    tests = {row["test"]: row for row in rows(found, "tests", timepoint=timepoint, measure="density")}
+    row = tests.get("wilcoxon_adjusted")
+    said = _sampling(found, timepoint)
+    if row is None or row["status"] != "ok":
+        why = reason_words(row["reason"] if row else "no pair has a score at both times")
+        more = [_naive(tests)] if row else []
+        return Headline(time, "none", f"No result for the {time} biopsy: {why}", "-", "", [m for m in more if m], said)
+    n_times = sum(1 for r in rows(found, "tests", measure="density", test="wilcoxon_adjusted") if r["p"] is not None)
+    alpha = float(found.analysis["settings"]["alpha"])
+    number = ratio_text(row)
+    detail = f"{row['n_pairs']} pairs, p\u00a0=\u00a0{p_text(row['p'])}"
+    if n_times > 1:
+        detail += f", {p_text(row['p_holm'])} after correction for {n_times} time points (Holm)"
+    kind, verdict = _verdict(row, time, alpha)
+    more = [_points(found, timepoint, name) for name in ("stil", "calibrated")]
+    more += [_reliable(found, timepoint), _detectable(found, timepoint, kind), _naive(tests)]
+    return Headline(time, kind, verdict, number, detail, [m for m in more if m], said)
+
+
+def _verdict(row: dict[str, Any], time: str, alpha: float) -> tuple[str, str]:
+    word = "higher" if row["ratio"] > 1 else "lower"
+    kind = "up" if row["ratio"] > 1 else "down"
+    corrected = row["p"] if row["p_holm"] is None else row["p_holm"]
+    if corrected < alpha:
+        return kind, f"At the {time} biopsy TIL density was {word} than at baseline."
+    if row["p"] < alpha:
+        return (
+            "open",
+            f"At the {time} biopsy TIL density seemed {word}, but not after correction for the number of time points.",
+        )
+    low, high = (percent_change(row[k]) for k in ("ratio_low", "ratio_high"))
+    return (
+        "open",
+        f"At the {time} biopsy no change of TIL density was shown; the data fit with anything from {low} to {high}.",
+    )
+
+
+def percent_change(ratio: float) -> str:
+    """A ratio as `41 % less` or `69 % more`; beyond a doubling as `2.3 times`."""
+    if ratio > 2:
+        return f"{ratio:.1f} times as much"
+    return f"{100 * (ratio - 1):.0f} % more" if ratio >= 1 else f"{100 * (1 - ratio):.0f} % less"
+
+
+def _points(found: Gathered, timepoint: str, measure: str) -> str:
+    for row in rows(found, "tests", timepoint=timepoint, measure=measure, test="wilcoxon_adjusted"):
+        name = MEASURES[measure]
+        name = name[0].upper() + name[1:] if measure == "calibrated" else name
+        if row["status"] != "ok":
+            return f"{name}: {reason_words(row['reason'])}"
+        return f"{name}: {estimate_text(row)} points (p\u00a0=\u00a0{p_text(row['p'])})."
+    return ""
+
+
+def _reliable(found: Gathered, timepoint: str) -> str:
+    words = [r.get("density_reliable") for r in rows(found, "pairs", timepoint=timepoint)]
+    known = [w for w in words if w]
+    if not known:
+        return "No patient has an interval, so no single change can be called reliable."
+    up, down = known.count("increase"), known.count("decrease")
+    return (
+        f"Of {len(known)} patients, {up} rose and {down} fell by more than measurement error explains "
+        f"(about {0.05 * len(known):.0f} would if nothing changed)."
+    )
+
+
+def _detectable(found: Gathered, timepoint: str, kind: str) -> str:
+    for row in rows(found, "mde", timepoint=timepoint, measure="density", stage="after"):
+        if kind == "open" and row["status"] == "ok" and row["ratio"]:
+            power = 100 * float(found.analysis["settings"]["power"])
+            return (
+                f"These pairs could show a rise to {row['ratio']:.2f} times the baseline or more (power {power:.0f} %)."
+            )
+    return ""
+
+
+def _naive(tests: dict[str, dict[str, Any]]) -> str:
+    row = tests.get("wilcoxon_naive")
+    if row is None or row["status"] != "ok" or not row["flag"]:
+        return ""
+    return f"Without adjustment it would read {ratio_text(row)}: confounded, not to be reported alone."
+
+
+def _sampling(found: Gathered, timepoint: str) -> list[str]:
+    """What differs in the sampling of the pairs, and what of it could not be adjusted for."""
+    pairs = rows(found, "pairs", timepoint=timepoint)
+    if not pairs:
+        return []
+    n, said = len(pairs), []
+    for name, word in (("specimen", "specimen type"), ("site", "site")):
+        n_other = sum(not row[f"same_{name}"] for row in pairs)
+        if n_other:
+            said.append(f"{n_other} of {n} pairs differ in {word}")
+    both = [(row["stroma_mm2_before"], row["stroma_mm2_after"]) for row in pairs]
+    known = [after / before for before, after in both if before and after]
+    if known and not 0.8 < (middle := float(np.median(known))) < 1.25:
+        said.append(f"later biopsies show {middle:.2g} times the stroma (median)")
+    for row in rows(found, "tests", timepoint=timepoint, measure="density", test="wilcoxon_adjusted"):
+        if row["status"] == "ok":
+            said.append(
+                f"adjusted for {factors(row['adjusted_for'])}" if row["adjusted_for"] else "nothing adjusted for"
+            )
+            if row["not_adjusted_for"]:
+                said.append(f"NOT adjusted for {factors(row['not_adjusted_for'])}, which differs too")
+    return said
+
+
+def notes(found: Gathered) -> list[str]:
+    """What a reader must not miss: the notes of the analysis, those on adjustment as one for each time point."""
+    said = [n.replace("(listed in flow.left_out)", "(listed below)") for n in found.analysis["notes"]]
+    said = [n for n in said if not n.startswith("The change of ")]
+    for timepoint in found.later:
+        groups: dict[str, list[str]] = {}
+        for row in rows(found, "tests", timepoint=timepoint, role="primary"):
+            name = MEASURES.get(row["measure"], row["measure"])
+            if row["status"] != "ok":
+                groups.setdefault(f"is {row['status'].replace('_', ' ')}: {reason_words(row['reason'])}", []).append(
+                    name
+                )
+            elif row["not_adjusted_for"]:
+                lack = factors(row["not_adjusted_for"])
+                groups.setdefault(f"is not adjusted for {lack}, though it differs within pairs.", []).append(name)
+        said += [f"{time_name(timepoint)}: the change of {', '.join(g)} {what}" for what, g in groups.items()]
+    return [text[:1].upper() + text[1:] for text in said]
+
+
+def factors(text: str) -> str:
+    """`specimen;area` in words."""
+    names = [FACTORS.get(name, name) for name in text.split(";")]
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+def reason_words(reason: str | None) -> str:
+    """A reason as `analyse` states it, `code: text`, as a sentence."""
+    code, _, text = (reason or "no reason is given").partition(": ")
+    code = code.replace("_", " ")
+    return f"{code} ({text})." if text else f"{code}."
+
+
+def ratio_text(row: dict[str, Any]) -> str:
+    """`1.54 (1.21 to 2.30)`, or a dash."""
+    values: list[Any] = [row.get(k) for k in ("ratio", "ratio_low", "ratio_high")]
+    if any(v is None for v in values):
+        return "-"
+    return "{:.2f} ({:.2f} to {:.2f})".format(*values)
+
+
+def estimate_text(row: dict[str, Any]) -> str:
+    """`+0.6 (+0.2 to +1.3)`, or a dash."""
+    values: list[Any] = [row.get(k) for k in ("estimate", "low", "high")]
+    if values[0] is None:
+        return "-"
+    if any(v is None for v in values):
+        return f"{values[0]:+.2f}"
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*values)
+
+
+def p_text(p: float | None) -> str:
+    """A p with two significant digits; below 0.0001 as a bound."""
+    if p is None:
+        return "-"
+    if p < 0.0001:
+        return "<0.0001"
+    return f"{p:.2f}" if p >= 0.095 else f"{p:.3f}" if p >= 0.00095 else f"{p:.4f}"

@@ -1,0 +1,1 @@
+"""The change between the biopsies of a patient."""

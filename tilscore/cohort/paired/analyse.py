@@ -1,0 +1,166 @@
+"""The paired analysis of a cohort: manifest and scores in, tables and `analysis.json` out."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import tilscore
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
+from tilscore.cohort.manifest.read import read_manifest
+from tilscore.cohort.paired.change import COLUMNS, add_adjusted, change_tests, detectable, with_multiplicity
+from tilscore.cohort.paired.missing import later_timepoints, missing_pairs, missing_tests, scored
+from tilscore.cohort.paired.model import ModelResult, fit_model
+from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, shifts
+from tilscore.cohort.paired.sensitivity import sensitivity
+from tilscore.cohort.paired.tables import plain, plain_rows, write_tables
+from tilscore.config import as_values
+from tilscore.files import sha256, write_json
+from tilscore.inputs.words import is_scored
+
+SCHEMA_VERSION = 1
+LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels", "openpyxl")
+
+
+def analyse(manifest: Path, results: Path, out: Path, cfg: AnalyseConfig | None = None) -> dict[str, Any]:
+    """Analyse the change between paired biopsies and write the tables.
+
+    Parameters
+    ----------
+    manifest : `slides.csv`. results : folder of a run, or its `scores.csv`. out : folder for the tables.
+
+    Returns
+    -------
+    dict : what `OUT/analysis.json` holds; see docs/cohort.md. Slides without a score are left out and counted in
+    `flow`; what cannot be computed has `status` `not_evaluable`, a `reason` and no number.
+
+    Raises
+    ------
+    UsageError : the manifest has errors. DataError : the scores cannot be read. OutputError : nothing can be written.
+    """
+    cfg = cfg or AnalyseConfig()
+    table, scores = read_manifest(manifest), read_scores(results)
+    tables, rest = analyse_tables(table, scores, cfg)
+    scores_file = Path(results) / "scores.csv" if Path(results).is_dir() else Path(results)
+    inputs = {"manifest": Path(manifest), "scores": scores_file}
+    analysis: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "versions": {"tilscore": tilscore.__version__, "python": platform.python_version()}
+        | {name: version(name) for name in LIBRARIES},
+        "inputs": {name: {"name": path.name, "sha256": sha256(path)} for name, path in inputs.items()},
+        "settings": as_values(cfg),
+        **rest,
+        **{name: plain_rows(tables[name]) for name in tables if name not in ("slides", "biopsies")},
+    }
+    plain_values: dict[str, Any] = plain(analysis)
+    write_tables(Path(out), tables)
+    write_json(Path(out) / "analysis.json", plain_values)
+    return plain_values
+
+
+def analyse_tables(
+    manifest: pd.DataFrame, scores: pd.DataFrame, cfg: AnalyseConfig
+) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """All tables by name, and flow, diagnostics of the model and notes, without touching a file."""
+    biopsies = pool_biopsies(manifest, scores)
+    pairs = add_adjusted(build_pairs(biopsies, cfg), cfg)
+    model = fit_model(biopsies, cfg)
+    slides = _slides(manifest, scores)
+    tables = {
+        "slides": slides,
+        "biopsies": biopsies,
+        "pairs": pairs,
+        "tests": _tests(biopsies, pairs, model, cfg),
+        "model": pd.DataFrame(model.rows),
+        "shifts": shifts(pairs, cfg),
+        "missing": missing_pairs(biopsies),
+        "mde": detectable(pairs, planned_pairs(biopsies), cfg),
+        "sensitivity": sensitivity(biopsies, cfg),
+    }
+    flow = _flow(manifest, scores, slides, biopsies, pairs)
+    notes = [*model.notes, *_notes(tables["tests"], flow)]
+    return tables, {"flow": flow, "model_diagnostics": model.diagnostics, "notes": notes}
+
+
+def planned_pairs(biopsies: pd.DataFrame) -> dict[str, int]:
+    """Patients with a baseline and a later biopsy in the manifest, whether or not they have scores."""
+    baseline = set(biopsies.loc[biopsies["timepoint"] == "baseline", "patient_id"])
+    return {
+        t: int(biopsies.loc[biopsies["timepoint"] == t, "patient_id"].isin(baseline).sum())
+        for t in later_timepoints(biopsies)
+    }
+
+
+def _slides(manifest: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Each slide of the manifest with its score; `unscored` where the run has none, `other_stain` for IHC."""
+    clash = [c for c in scores.columns if c in manifest.columns and c != "slide_id"]
+    table = manifest.merge(scores.drop(columns=clash), on="slide_id", how="left", validate="one_to_one")
+    table["status"] = table["status"].fillna("unscored").where(table["stain"].map(is_scored), "other_stain")
+    return table
+
+
+def _tests(biopsies: pd.DataFrame, pairs: pd.DataFrame, model: ModelResult, cfg: AnalyseConfig) -> pd.DataFrame:
+    """Tests of change, the mixed model's time points and the tests of missingness, in one table."""
+    rows = []
+    later = later_timepoints(biopsies)
+    fitted = {
+        row["term"].removeprefix("timepoint: "): row for row in model.rows if row["term"].startswith("timepoint: ")
+    }
+    kind = "mixed_model" if model.diagnostics.get("kind") == "mixed" else "fixed_effects_model"
+    reason = model.diagnostics.get("reason") or "too_few_pairs at this time point"
+    for timepoint in later:
+        row = dict(fitted.get(timepoint, {"status": "not_evaluable", "reason": reason}))
+        row |= {"timepoint": timepoint, "measure": "density", "unit": "log ratio", "role": "supporting"}
+        row |= {"test": kind, "n_pairs": int((pairs["timepoint"] == timepoint).sum())}
+        rows.append(row | {"method": "random intercept, CR2 by patient, Satterthwaite t"})
+        if kind == "fixed_effects_model":
+            rows[-1] |= {"flag": "fallback", "method": "patient fixed effects, CR2 by patient, Satterthwaite t"}
+    more = with_multiplicity(pd.DataFrame([*rows, *missing_tests(biopsies, cfg)]).reindex(columns=COLUMNS))
+    tests = [t for t in (change_tests(pairs, cfg), more) if len(t)]
+    return pd.concat([t.astype(object) for t in tests], ignore_index=True) if tests else more
+
+
+def _flow(
+    manifest: pd.DataFrame, scores: pd.DataFrame, slides: pd.DataFrame, biopsies: pd.DataFrame, pairs: pd.DataFrame
+) -> dict[str, Any]:
+    """From slides to pairs: how many there are, and which were left out and why."""
+    out = slides[slides["status"] != "ok"]
+    have = scored(biopsies)
+    return {
+        "n_slides": len(slides),
+        "n_slides_by_status": slides["status"].value_counts().to_dict(),
+        "left_out": [
+            {"slide_id": s, "status": status, "reasons": reasons if isinstance(reasons, str) else ""}
+            for s, status, reasons in zip(out["slide_id"], out["status"], out["reasons"], strict=True)
+        ],
+        "n_scores_not_in_manifest": int((~scores["slide_id"].isin(manifest["slide_id"])).sum()),
+        "n_patients": int(manifest["patient_id"].nunique()),
+        "n_biopsies": len(biopsies),
+        "n_biopsies_scored": len(have),
+        "n_baselines_scored": int((have["timepoint"] == "baseline").sum()),
+        "n_pairs_planned": planned_pairs(biopsies),
+        "n_pairs": {t: int((pairs["timepoint"] == t).sum()) for t in later_timepoints(biopsies)},
+    }
+
+
+def _notes(tests: pd.DataFrame, flow: dict[str, Any]) -> list[str]:
+    """What a reader must not miss."""
+    notes = []
+    lost = flow["n_slides"] - flow["n_slides_by_status"].get("ok", 0)
+    if lost:
+        notes.append(f"{lost} of {flow['n_slides']} slides have no score and are left out (listed in flow.left_out).")
+    if flow["n_scores_not_in_manifest"]:
+        notes.append(f"{flow['n_scores_not_in_manifest']} scores belong to slides that the manifest does not list.")
+    for _, row in tests[tests["role"] == "primary"].iterrows():
+        at = f"{row['measure']} at {row['timepoint']}"
+        if row["status"] != "ok":
+            notes.append(f"The change of {at} is not evaluable: {row['reason']}.")
+        elif isinstance(row["not_adjusted_for"], str):
+            notes.append(
+                f"The change of {at} is not adjusted for {row['not_adjusted_for']}, which differs within pairs."
+            )
+    return notes

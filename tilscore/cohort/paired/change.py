@@ -1,0 +1,242 @@
+"""Tests of the change at each time point: adjusted for the sampling, and the naive ones beside them, marked as such."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Covariates, Measure, covariates
+from tilscore.stats.aligned import aligned_signed_rank, column_basis
+from tilscore.stats.clustered import fit_clustered
+from tilscore.stats.paired import adjust_p, minimum_detectable, minimum_detectable_normal, signed_rank
+
+COLUMNS = [
+    *("timepoint", "measure", "test", "role", "flag", "n_pairs", "n_effective", "unit", "estimate", "low", "high"),
+    *("ratio", "ratio_low", "ratio_high", "statistic", "df", "p", "p_holm", "p_bh", "method"),
+    *("adjusted_for", "not_adjusted_for", "status", "reason"),
+]
+UNITS = {"log": "log ratio", "points": "points"}
+
+
+def change_tests(pairs: pd.DataFrame, cfg: AnalyseConfig) -> pd.DataFrame:
+    """All tests of every measure at every time point, one row each (columns: `COLUMNS`).
+
+    `wilcoxon_adjusted` (primary) and `mean_adjusted` use all pairs and adjust for what differs in the sampling;
+    `wilcoxon_same_specimen` uses pairs of one specimen type; `wilcoxon_naive` ignores the sampling and is flagged
+    `naive, confounded` where anything differs.
+    """
+    rows = []
+    for timepoint, group in pairs.groupby("timepoint", sort=False):
+        for measure in (m for m in MEASURES if m.delta in pairs):
+            known = group[group[measure.delta].notna()]
+            rows += [{"timepoint": timepoint, **row} for row in _tests_of(known, measure, cfg)]
+    return with_multiplicity(pd.DataFrame(rows).reindex(columns=COLUMNS))
+
+
+def with_multiplicity(tests: pd.DataFrame) -> pd.DataFrame:
+    """Holm's and Benjamini-Hochberg's p over the time points of each measure and test."""
+    out = tests.copy()
+    for _, group in out.groupby(["measure", "test"], sort=False):
+        p = [None if pd.isna(v) else float(v) for v in group["p"]]
+        out.loc[group.index, "p_holm"] = pd.Series(adjust_p(p, "holm"), index=group.index, dtype=float)
+        out.loc[group.index, "p_bh"] = pd.Series(adjust_p(p, "bh"), index=group.index, dtype=float)
+    return out
+
+
+def _tests_of(pairs: pd.DataFrame, measure: Measure, cfg: AnalyseConfig) -> list[dict[str, Any]]:
+    same = pairs[pairs["same_specimen"]]
+    return [
+        rank_row(pairs, measure, cfg) | {"test": "wilcoxon_adjusted", "role": "primary"},
+        mean_row(pairs, measure, cfg) | {"test": "mean_adjusted", "role": "supporting"},
+        rank_row(same, measure, cfg) | {"test": "wilcoxon_same_specimen", "role": "supporting"},
+        _naive_row(pairs, measure, cfg),
+    ]
+
+
+def rank_row(pairs: pd.DataFrame, measure: Measure, cfg: AnalyseConfig) -> dict[str, Any]:
+    """Signed-rank test and Hodges-Lehmann estimate adjusted for what differs; the exact test where nothing does."""
+    found = covariates(pairs, cfg)
+    row = _row(pairs, measure, found)
+    reason = unusable(pairs, measure, found, cfg)
+    if reason is not None:
+        return row | {"status": "not_evaluable", "reason": reason}
+    delta = pairs[measure.delta].to_numpy(float)
+    if not found.names:
+        return row | _plain(delta, measure, cfg)
+    test = aligned_signed_rank(delta, found.x, cfg.level)
+    return row | {
+        "n_effective": test.n_effective,
+        **_estimate(test.estimate, test.low, test.high, measure),
+        "statistic": test.z,
+        "df": float(len(delta) - column_basis(found.x).shape[1] - 1),
+        "p": test.p,
+        "method": "aligned signed ranks, Hodges-Lehmann",
+    }
+
+
+def _plain(delta: np.ndarray, measure: Measure, cfg: AnalyseConfig) -> dict[str, Any]:
+    test = signed_rank(delta, cfg.level)
+    return {
+        "n_effective": float(test.n),
+        **_estimate(test.estimate, test.low, test.high, measure),
+        "statistic": test.statistic,
+        "p": test.p,
+        "method": f"signed ranks ({test.method}), Hodges-Lehmann",
+    }
+
+
+def mean_row(pairs: pd.DataFrame, measure: Measure, cfg: AnalyseConfig) -> dict[str, Any]:
+    """Mean change where the sampling is equal: least squares on the changes, HC2 errors, Bell-McCaffrey t."""
+    found = covariates(pairs, cfg)
+    row = _row(pairs, measure, found)
+    reason = unusable(pairs, measure, found, cfg)
+    if reason is not None:
+        return row | {"status": "not_evaluable", "reason": reason}
+    delta = pairs[measure.delta].to_numpy(float)
+    basis = column_basis(found.x)
+    x = np.column_stack([np.ones(len(delta)), basis])
+    fit = fit_clustered(delta, x, np.arange(len(delta)))
+    mean = fit.contrast(np.eye(x.shape[1])[0], cfg.level)
+    return row | {
+        "n_effective": n_effective(found),
+        **_estimate(mean.estimate, mean.low, mean.high, measure),
+        "statistic": mean.estimate / mean.se,
+        "df": mean.df,
+        "p": mean.p,
+        "method": "least squares, HC2, Bell-McCaffrey t",
+    }
+
+
+def _naive_row(pairs: pd.DataFrame, measure: Measure, cfg: AnalyseConfig) -> dict[str, Any]:
+    found = covariates(pairs, cfg)
+    differs = found.used + found.dropped
+    row = _row(pairs, measure, Covariates(found.x, [], [], differs))
+    row |= {"test": "wilcoxon_naive", "role": "naive", "flag": "naive, confounded" if differs else None}
+    reason = unusable(pairs, measure, Covariates(np.zeros((len(pairs), 0))), cfg)
+    if reason is not None:
+        return row | {"status": "not_evaluable", "reason": reason}
+    return row | _plain(pairs[measure.delta].to_numpy(float), measure, cfg)
+
+
+def _row(pairs: pd.DataFrame, measure: Measure, found: Covariates) -> dict[str, Any]:
+    return {
+        "measure": measure.name,
+        "n_pairs": len(pairs),
+        "unit": UNITS[measure.scale],
+        "flag": f"not adjusted for {', '.join(found.dropped)}" if found.dropped else None,
+        "adjusted_for": ";".join(found.used) or None,
+        "not_adjusted_for": ";".join(found.dropped) or None,
+        "status": "ok",
+        "reason": None,
+    }
+
+
+def _estimate(value: float, low: float, high: float, measure: Measure) -> dict[str, Any]:
+    out: dict[str, Any] = {"estimate": value, "low": low, "high": high}
+    if measure.scale == "log":
+        out |= {"ratio": math.exp(value), "ratio_low": math.exp(low), "ratio_high": math.exp(high)}
+    return out
+
+
+def n_effective(found: Covariates) -> float:
+    """Pairs that would tell as much if nothing differed in their sampling: sum of (M 1)^2 (see `stats.aligned`)."""
+    basis = column_basis(found.x)
+    return float(len(found.x) - np.sum(basis.sum(0) ** 2))
+
+
+def unusable(pairs: pd.DataFrame, measure: Measure, found: Covariates, cfg: AnalyseConfig) -> str | None:
+    """Why a test cannot be made, or None."""
+    if len(pairs) < cfg.n_min_pairs:
+        return f"too_few_pairs: {len(pairs)} of at least {cfg.n_min_pairs}"
+    if (pairs[measure.delta] == 0).all():
+        return "no_change: every change is exactly 0"
+    if n_effective(found) < cfg.n_min_effective:
+        names = ", ".join(found.used)
+        return f"confounded: too few pairs are alike in {names} to tell a change from the sampling"
+    if len(pairs) - column_basis(found.x).shape[1] - 1 < 3:
+        return "too_few_pairs: fewer than 3 degrees of freedom after adjustment"
+    return None
+
+
+def detectable(pairs: pd.DataFrame, planned: dict[str, int], cfg: AnalyseConfig) -> pd.DataFrame:
+    """Smallest mean change found with the wanted power: planned, and with the pairs and spread at hand.
+
+    Parameters
+    ----------
+    planned : pairs that the manifest promises, by time point.
+
+    Returns
+    -------
+    DataFrame : timepoint, measure, stage (`before`, `after`), basis, n_pairs, sd_change, inflation, mde, mde_normal,
+    ratio (of density), unit, status, reason.
+    """
+    rows = []
+    for timepoint, n_planned in planned.items():
+        group = pairs[pairs["timepoint"] == timepoint]
+        for measure in (m for m in MEASURES if m.delta in pairs):
+            known = group[group[measure.delta].notna()]
+            for basis, n, sd, inflation, n_used in _spreads(known, n_planned, measure, cfg):
+                stage = "after" if basis.startswith("observed") else "before"
+                row = {"timepoint": timepoint, "measure": measure.name, "stage": stage, "basis": basis, "n_pairs": n}
+                rows.append(row | _mde(n, sd, inflation, n_used, measure, cfg))
+    return pd.DataFrame(rows)
+
+
+def _spreads(
+    pairs: pd.DataFrame, n_planned: int, measure: Measure, cfg: AnalyseConfig
+) -> list[tuple[str, int, float, float, int]]:
+    """(basis, pairs, SD of the change, inflation, coefficients) of each detectable effect."""
+    found: list[tuple[str, int, float, float, int]] = []
+    if measure.scale == "points":
+        found += [(f"measurement SD {s:g}", n_planned, s * math.sqrt(2), 1.0, 1) for s in cfg.planned_sd_points]
+    errors = pairs[f"{measure.name}_error_sd"].dropna().to_numpy(float)
+    if errors.size:
+        found.append(("slides' intervals", n_planned, float(np.sqrt(np.mean(errors**2))), 1.0, 1))
+    adjust = covariates(pairs, cfg)
+    x = np.column_stack([np.ones(len(pairs)), column_basis(adjust.x)])
+    if len(pairs) - x.shape[1] < 3 or n_effective(adjust) < cfg.n_min_effective:
+        return [*found, ("observed, adjusted", len(pairs), float("nan"), 1.0, x.shape[1])]
+    delta = pairs[measure.delta].to_numpy(float)
+    rest = delta - x @ np.linalg.lstsq(x, delta, rcond=None)[0]
+    sd = math.sqrt(float(rest @ rest) / (len(delta) - x.shape[1]))
+    return [*found, ("observed, adjusted", len(pairs), sd, len(pairs) / n_effective(adjust), x.shape[1])]
+
+
+def _mde(n: int, sd: float, inflation: float, n_used: int, measure: Measure, cfg: AnalyseConfig) -> dict[str, Any]:
+    out: dict[str, Any] = {"sd_change": sd, "inflation": inflation, "unit": UNITS[measure.scale]}
+    if n < cfg.n_min_pairs or not sd > 0:
+        return out | {"status": "not_evaluable", "reason": "too_few_pairs or no spread"}
+    mde = minimum_detectable(n, sd, alpha=cfg.alpha, power=cfg.power, inflation=inflation, n_used=n_used)
+    normal = minimum_detectable_normal(n, sd * math.sqrt(inflation), alpha=cfg.alpha, power=cfg.power)
+    ratio = math.exp(mde) if measure.scale == "log" else None
+    return out | {"mde": mde, "mde_normal": normal, "ratio": ratio, "status": "ok", "reason": None}
+
+
+def add_adjusted(pairs: pd.DataFrame, cfg: AnalyseConfig) -> pd.DataFrame:
+    """Each patient's delta without the part that the sampling explains, its index, and whether the change is reliable.
+
+    Adds for each measure `_adjusted` (delta), `_rci_adjusted` and `_reliable` (`increase`, `decrease`, `none`; None
+    where the measurement error is not known). Where no adjustment can be made, the plain delta is used and
+    `rci_basis` says `plain`.
+    """
+    out = pairs.copy()
+    out["rci_basis"] = "plain"
+    limit = float(stats.norm.ppf(0.975))
+    for measure in (m for m in MEASURES if m.delta in pairs):
+        out[f"{measure.name}_adjusted"] = out[measure.delta]
+        for _, group in pairs.groupby("timepoint", sort=False):
+            known = group[group[measure.delta].notna()]
+            found = covariates(known, cfg)
+            if unusable(known, measure, found, cfg) is None and found.names:
+                test = aligned_signed_rank(known[measure.delta].to_numpy(float), found.x, cfg.level)
+                out.loc[known.index, f"{measure.name}_adjusted"] = test.adjusted
+                out.loc[known.index, "rci_basis"] = "adjusted"
+        rci = out[f"{measure.name}_adjusted"] / out[f"{measure.name}_error_sd"]
+        out[f"{measure.name}_rci_adjusted"] = rci
+        words = np.select([rci > limit, rci < -limit], ["increase", "decrease"], "none").astype(object)
+        out[f"{measure.name}_reliable"] = pd.Series(words, index=out.index).where(rci.notna(), None)
+    return out

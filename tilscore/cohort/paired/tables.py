@@ -1,0 +1,72 @@
+"""Tables of the analysis as CSV and as one XLSX, and as plain values for JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tilscore.cohort.manifest.pool import write_table
+from tilscore.files import replacing
+
+
+def write_tables(out: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write `OUT/<name>.csv` for each table and all of them as sheets of `OUT/tables.xlsx`.
+
+    Raises
+    ------
+    OutputError : the folder cannot be written.
+    """
+    for name, table in tables.items():
+        write_table(out / f"{name}.csv", table)
+    write_xlsx(out / "tables.xlsx", tables)
+
+
+def write_xlsx(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """One sheet a table, first row fixed; text stays text (no cell is a formula), missing values are empty."""
+    from openpyxl import Workbook
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+    book = Workbook(write_only=True)
+    for name, table in tables.items():
+        sheet = book.create_sheet(name[:31])
+        sheet.freeze_panes = "A2"
+        sheet.append(list(table.columns))
+        for record in plain_rows(table):
+            row: list[Any] = []
+            for value in record.values():
+                if isinstance(value, str):
+                    cell = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", value))
+                    cell.data_type = "s"
+                    row.append(cell)
+                else:
+                    row.append(value)
+            sheet.append(row)
+    with replacing(path) as beside:
+        book.save(beside)
+
+
+def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain values that JSON can hold: missing and infinite numbers are None."""
+    columns = {name: [plain(v) for v in table[name].tolist()] for name in table.columns}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def plain(value: Any) -> Any:
+    """A value, or the values within it, as JSON can hold them."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or value is pd.NaT or value is pd.NA:
+        return None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | bool) else str(value)

@@ -1,0 +1,76 @@
+"""The reference cohort of a ranking: biopsies of an earlier cohort, checked for identifiers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
+from tilscore.cohort.manifest.read import read_manifest
+from tilscore.cohort.rank.coded import without_identifiers
+from tilscore.errors import DataError, UsageError
+
+
+def scores_file(results: Path) -> Path:
+    """The table of scores of a run's folder, or the file itself."""
+    return Path(results) / "scores.csv" if Path(results).is_dir() else Path(results)
+
+
+def read_reference(
+    reference: Path | None, results: Path | None, mine: pd.DataFrame
+) -> tuple[pd.DataFrame, list[str], dict[str, Path]]:
+    """Biopsies of the reference, notes, and the files that they come from.
+
+    Parameters
+    ----------
+    reference : `biopsies.csv` or its folder, or a manifest with its `results`; None: `mine` is its own reference.
+
+    Raises
+    ------
+    UsageError : wrong arguments, a manifest with errors, identifiers of persons. DataError : unreadable tables.
+    """
+    if reference is None:
+        if results is not None:
+            raise UsageError("needs the manifest of the reference", where="--reference-results", do="give --reference")
+        return mine, [], {}
+    path = Path(reference)
+    if results is not None:
+        table = pool_biopsies(read_manifest(path), read_scores(results))
+        files = {"reference": path, "reference_scores": scores_file(results)}
+    else:
+        path = path / "biopsies.csv" if path.is_dir() else path
+        table, files = read_biopsies(path), {"reference": path}
+    kept, notes = without_identifiers(table, path)
+    shared = int(mine["patient_id"].drop_duplicates().isin(kept["patient_id"]).sum())
+    if shared:
+        notes.append(f"{shared} patients are in the reference too: each is compared with the others only.")
+    notes.append(
+        "The reference must have been scored with the same model and settings; only then can levels be compared."
+    )
+    return kept, notes, files
+
+
+def read_biopsies(path: Path) -> pd.DataFrame:
+    """A `biopsies.csv` that `run` or `cohort analyse` wrote.
+
+    Raises
+    ------
+    DataError : it cannot be read, or is no such table.
+    """
+    do = "give the biopsies.csv of an earlier cohort, or its manifest with --reference-results"
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as err:
+        raise DataError("cannot be read", where=path, found=err, do=do) from err
+    missing = {"patient_id", "timepoint", "til_density_per_mm2"} - set(table.columns)
+    if missing:
+        raise DataError(f"no column {sorted(missing)[0]!r}", where=path, do=do)
+    if table.duplicated(["patient_id", "timepoint"]).any():
+        raise DataError("a biopsy is there twice", where=path, do=do)
+    table["patient_id"] = table["patient_id"].str.replace(r"^'(?=[=+\-@])", "", regex=True)
+    for name in table.columns:
+        if name.endswith(("_mm2", "_pct", "_low", "_high", "_frac")) or name.startswith("n_"):
+            table[name] = pd.to_numeric(table[name], errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
+    return table

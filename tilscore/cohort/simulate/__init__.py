@@ -1,0 +1,1 @@
+"""Made cohorts of known truth."""
