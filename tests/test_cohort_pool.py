@@ -9,25 +9,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from manifests import GOOD, HEAD, lines, written
 
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_biopsies
 from tilscore.errors import DataError
 from tilscore.inputs.words import COLUMNS
-
-HEAD = "slide_id,path,patient_id,timepoint,specimen,site"
-GOOD = "S1,a.svs,P001,baseline,core,breast"
-
-
-def written(folder: Path, text: str | bytes) -> Path:
-    (folder / "a.svs").write_bytes(b"x")
-    (folder / "b.svs").write_bytes(b"x")
-    path = folder / "slides.csv"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return path
-
-
-def lines(*rows: str, head: str = HEAD) -> str:
-    return "\n".join((head, *rows)) + "\n"
 
 
 def biopsies(**columns: list[object]) -> pd.DataFrame:

@@ -94,7 +94,7 @@ def evaluate(args: argparse.Namespace) -> int:
     cfg = load_config(TrainConfig, args.config)
     if args.folds:
         parts = predict_folds(cfg, args.data, args.folds, threshold=args.threshold, radius_um=args.radius)
-        fields, title = [f for part in parts for f in part], f"{cfg.name}: {len(parts)} folds"
+        fields, title = [f for part in parts for f in part], f"{cfg.name}: {len(parts)} fold" + "s" * (len(parts) > 1)
     else:
         fields = predict_model(cfg, args.data, args.model, threshold=args.threshold, radius_um=args.radius)
         title = args.model
