@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tilscore.bed import Mask
 from tilscore.labels import Region
 from tilscore.raster import Raster
-from tilscore.score.parts import NOT_TISSUE, Part, Parts, histogram
+from tilscore.score.parts import Part, Parts, histogram
 
 Floats = NDArray[np.floating[Any]]
 
@@ -134,8 +134,3 @@ def _flagged(n_px: int, n_tils: int, grid: Any) -> Line:
 def area_account(parts: Parts) -> dict[str, float]:
     """Area of every part in mm2."""
     return {part.name.lower(): parts.mm2(part) for part in Part}
-
-
-def not_tissue(name: str) -> bool:
-    """Whether a part of the account is no sound tissue."""
-    return name in {p.name.lower() for p in NOT_TISSUE}
