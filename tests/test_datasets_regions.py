@@ -242,6 +242,9 @@ def test_coco_run_lengths_polygons_and_boxes(tmp_path: Path) -> None:
     (got,) = read_set("coco", tmp_path, organ="breast")
     assert nuclei(got) == [(4.0, 6.0, EPI), (22.0, 8.0, UNTYPED), (32.5, 22.0, UNTYPED)]
     assert (got.mpp, got.organ, got.group) == (0.25, "breast", "00000010")
+    (exchanged,) = read_set("coco", tmp_path, bgr=True)
+    assert (exchanged.image == got.image[..., ::-1]).all()
+    assert (got.image[..., 0] != got.image[..., 2]).any()
     path.write_text(json.dumps(held).replace("No-neoplastic", "Mast cell"))
     with pytest.raises(DataError, match="Mast cell"):
         read_set("coco", tmp_path)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from tilscore.errors import ModelError, UsageError
 from tilscore.labels import Cell
 from tilscore.modelcard import CELL_STRIDE, SIZE_MULTIPLE, Calibration
-from tilscore.nets import CellMaps, TilNet
+from tilscore.nets import CellMaps
 from tilscore.peaks import IDENTITY, RADIUS_PX, Peaks, find_peaks, lowest_logit, operate, refine
 
 Precision = Literal["mixed", "full"]
@@ -59,7 +59,7 @@ def pick_device(wanted: str) -> str:
 
 
 def make_backend(
-    net: TilNet,
+    net: nn.Module,
     device: str,
     *,
     backend: str = "auto",
@@ -97,7 +97,7 @@ class TorchBackend:
     """The network in torch; on a GPU the peaks are found there and only points come back."""
 
     def __init__(
-        self, net: TilNet, device: str, precision: Precision = "mixed", calibration: Calibration = IDENTITY
+        self, net: nn.Module, device: str, precision: Precision = "mixed", calibration: Calibration = IDENTITY
     ) -> None:
         self.calibration = calibration
         self.name = f"torch-{device}"
@@ -130,7 +130,7 @@ class TorchBackend:
 class _FromPixels(nn.Module):
     """The network fed with [b h w 3] uint8, so that OpenVINO folds the conversion into its first layer."""
 
-    def __init__(self, net: TilNet) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
@@ -142,7 +142,7 @@ class _FromPixels(nn.Module):
 class OpenVinoBackend:
     """The network compiled for this CPU, once per block size."""
 
-    def __init__(self, net: TilNet, precision: Precision = "mixed", calibration: Calibration = IDENTITY) -> None:
+    def __init__(self, net: nn.Module, precision: Precision = "mixed", calibration: Calibration = IDENTITY) -> None:
         self.calibration = calibration
         self.name = "openvino-cpu"
         self.batch = 1

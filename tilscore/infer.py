@@ -44,6 +44,8 @@ class InferConfig:
     """What is read around a keep window, so that the network sees what a cell belongs to."""
     origin_um: float = 0.0
     """Where the first block starts; results hardly depend on it (a test holds that)."""
+    turns: int = 1
+    """Views of each block, turned and mirrored, whose maps are averaged (1, 2, 4 or 8): the time grows with them."""
     workers: int = 1
     """Processes that read; 0 reads in this process."""
     white_balance: bool = True

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tilscore.errors import UsageError
 from tilscore.labels import Cell, Region
 from tilscore.modelcard import NetConfig
 
@@ -24,6 +25,12 @@ class CellMaps(NamedTuple):
     """From the pixel's centre to the nucleus centre (x, y), in pixels of this map."""
     regions_BRhw: Tensor
     """Logits of the five region classes, stride 8."""
+
+
+TURNS = tuple((swap, x, x != y) for swap in (False, True) for y in (False, True) for x in (False, True))
+"""Views of a square: transposed or not, then mirrored left to right or not, then top to bottom or not."""
+N_TURNS = (1, 2, 4, 8)
+"""How many of `TURNS`, from the first, may be averaged: each of these is a group, so turned input is turned output."""
 
 
 def conv_block(n_in: int, n_out: int, kernel: int = 3) -> nn.Sequential:
@@ -70,3 +77,42 @@ class TilNet(nn.Module):
         maps = F.pixel_shuffle(self.cell_head(p4), 2)
         detection, types, offset = maps.split([1, len(Cell), 2], dim=1)
         return CellMaps(detection, types, offset, self.region_head(p8))
+
+
+class TurnedNet(nn.Module):
+    """The mean of a network's maps over turned and mirrored views of its input: test-time augmentation."""
+
+    def __init__(self, net: nn.Module, n_turns: int) -> None:
+        super().__init__()
+        self.net, self.n_turns = net, n_turns
+
+    def forward(self, image_B3HW: Tensor) -> CellMaps:
+        """As `TilNet.forward`; the means are of logits and offsets."""
+        sums = list(self._view(image_B3HW, *TURNS[0]))
+        for turn in TURNS[1 : self.n_turns]:
+            sums = [s + m for s, m in zip(sums, self._view(image_B3HW, *turn), strict=True)]
+        return CellMaps(*(s / self.n_turns for s in sums))
+
+    def _view(self, image: Tensor, swap: bool, mirror_x: bool, mirror_y: bool) -> CellMaps:
+        """What the network says of one view, turned back."""
+        axes = [axis for axis, mirrored in ((3, mirror_x), (2, mirror_y)) if mirrored]
+        seen = image.transpose(2, 3) if swap else image
+        maps = [m.flip(axes) for m in self.net(seen.flip(axes))] if axes else list(self.net(seen))
+        dx, dy = maps[2][:, :1], maps[2][:, 1:]
+        maps[2] = torch.cat([-dx if mirror_x else dx, -dy if mirror_y else dy], dim=1)
+        if swap:
+            maps = [m.transpose(2, 3) for m in maps]
+            maps[2] = maps[2].flip(1)
+        return CellMaps(*maps)
+
+
+def turned(net: nn.Module, n_turns: int) -> nn.Module:
+    """`net` with its maps averaged over `n_turns` views; itself for one.
+
+    Raises
+    ------
+    UsageError : not one of `N_TURNS`.
+    """
+    if n_turns not in N_TURNS:
+        raise UsageError("no such number of turned views", found=n_turns, do=f"use one of {N_TURNS}")
+    return net if n_turns == 1 else TurnedNet(net, n_turns)

@@ -91,10 +91,11 @@ class Run:
     @cached_property
     def backend(self) -> Backend:
         from tilscore.backends import make_backend, pick_device
+        from tilscore.nets import turned
 
         device = pick_device(self.device)
         return make_backend(
-            self.model.load(),
+            turned(self.model.load(), self.cfg.infer.turns),
             device,
             backend=self.backend_name,
             precision=self.precision,  # type: ignore[arg-type]
@@ -142,6 +143,7 @@ class SlideJob:
             "precision": run.precision,
             "detection_threshold": model.detection_threshold,
             "til_threshold": model.til_threshold,
+            "turns": run.cfg.infer.turns,
             "n_blocks": result.n_blocks,
             "unreadable_frac": round(result.unreadable_frac, 6),
             "glass_rgb": result.glass_rgb,

@@ -7,3 +7,5 @@ from typing import TypeAlias
 
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """Where a verb is added: `verbs.add_parser(name, help=...)`, then `set_defaults(do=function)` on what it returns."""
+
+TURNS_HELP = "average the network over N turned and mirrored views: 1 (default), 2, 4 or 8; N times the work"

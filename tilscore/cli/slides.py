@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tilscore import NOTE
-from tilscore.cli.parsing import Verbs
+from tilscore.cli.parsing import TURNS_HELP, Verbs
 from tilscore.config import load_config
 from tilscore.errors import TilscoreError, UsageError
 from tilscore.modelstore import DEFAULT_MODEL
@@ -63,6 +63,7 @@ def _network_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or folder (default: %(default)s)")
     verb.add_argument("--device", default="auto", help="auto (cuda, then mps, then cpu), cuda, cuda:1, mps or cpu")
     verb.add_argument("--backend", choices=("auto", "torch", "openvino"), default="auto", help="what runs the network")
+    verb.add_argument("--turns", type=int, metavar="N", help=TURNS_HELP)
     verb.add_argument(
         "--precision", choices=("mixed", "full"), default="mixed", help="mixed: bfloat16 where it can; full: float32"
     )
@@ -175,8 +176,10 @@ def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool =
 def _infer_config(args: argparse.Namespace, cfg: Any) -> Any:
     if args.block_um is not None:
         cfg = replace(cfg, block_um=args.block_um)
+    if args.turns is not None:
+        cfg = replace(cfg, turns=args.turns)
     if args.workers is not None:
-        return replace(cfg, workers=args.workers)
+        cfg = replace(cfg, workers=args.workers)
     return cfg
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tilscore.cli.parsing import Verbs
+from tilscore.cli.parsing import TURNS_HELP, Verbs
 from tilscore.config import as_values, load_config
 from tilscore.errors import DataError, UsageError
 from tilscore.files import write_json
@@ -50,6 +50,7 @@ def _add_evaluate(verbs: Verbs) -> None:
     )
     verb.add_argument("--threshold", type=float, help="detection threshold, instead of the model's")
     verb.add_argument("--radius", type=float, metavar="UM", help="matching radius, instead of each set's own")
+    verb.add_argument("--turns", type=int, default=1, metavar="N", help=TURNS_HELP)
     verb.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="draws for the intervals")
     verb.add_argument("--out", type=Path, help="write the figures with their intervals as JSON")
     verb.add_argument("--html", type=Path, help="write them as a page, with pictures of the worst errors")
@@ -92,11 +93,12 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.calibrate and not args.folds:
         raise UsageError("--calibrate needs --folds", do="a model is not calibrated on fields that it was trained on")
     cfg = load_config(TrainConfig, args.config)
+    how: Any = {"threshold": args.threshold, "radius_um": args.radius, "turns": args.turns}
     if args.folds:
-        parts = predict_folds(cfg, args.data, args.folds, threshold=args.threshold, radius_um=args.radius)
+        parts = predict_folds(cfg, args.data, args.folds, **how)
         fields, title = [f for part in parts for f in part], f"{cfg.name}: {len(parts)} fold" + "s" * (len(parts) > 1)
     else:
-        fields = predict_model(cfg, args.data, args.model, threshold=args.threshold, radius_um=args.radius)
+        fields = predict_model(cfg, args.data, args.model, **how)
         title = args.model
     if args.calibrate:
         _calibrate(args.calibrate, fields)

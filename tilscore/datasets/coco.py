@@ -42,7 +42,13 @@ CLASSES = ClassMap(
 
 
 def read_coco(
-    root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = None, annotations: str = "*.json", organ: str = ""
+    root: Path,
+    *,
+    classes: ClassMap = CLASSES,
+    mpp: float | None = None,
+    annotations: str = "*.json",
+    organ: str = "",
+    bgr: bool = False,
 ) -> Iterator[Sample]:
     """The pictures of COCO files, one by one; every nucleus is taken to be labelled.
 
@@ -50,6 +56,7 @@ def read_coco(
     ----------
     mpp : um/px of the pictures; 0.25 where not given.
     annotations : name of the JSON file, or a pattern for several.
+    bgr : the pictures were written with red and blue exchanged; put them right.
 
     Raises
     ------
@@ -68,7 +75,7 @@ def read_coco(
             yield Sample(
                 name=picture.stem,
                 source="coco",
-                image=read_rgb(picture),
+                image=np.ascontiguousarray(read_rgb(picture)[..., ::-1]) if bgr else read_rgb(picture),
                 mpp=mpp or MPP,
                 x_px=xy[keep, 0],
                 y_px=xy[keep, 1],

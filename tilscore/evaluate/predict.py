@@ -18,7 +18,7 @@ from tilscore.modelcard import CELL_STRIDE, DETECTION_THRESHOLD, MPP, REGION_STR
 from tilscore.peaks import IDENTITY, Candidates, Peaks, find_candidates, lowest_logit, operate, probabilities
 
 if TYPE_CHECKING:
-    from tilscore.nets import TilNet
+    from torch import nn
 
 RADII_UM = {"crchisto": 3.3}
 """Matching radius where a set's literature has another than 3 um (SC-CNN: 6 px of 0.55 um)."""
@@ -139,7 +139,7 @@ class FieldResult:
         return Matches(pairs, self.sample.label.astype(np.int64), named, exhaustive=self.known_mm2 > 0)
 
 
-def _forward(net: TilNet, crop: Crop) -> list[NDArray[np.float32]]:
+def _forward(net: nn.Module, crop: Crop) -> list[NDArray[np.float32]]:
     """The four maps of one crop, without the batch axis."""
     import torch
 
@@ -150,7 +150,7 @@ def _forward(net: TilNet, crop: Crop) -> list[NDArray[np.float32]]:
 
 
 def predict_crop(
-    net: TilNet, crop: Crop, threshold: float, calibration: Calibration = IDENTITY
+    net: nn.Module, crop: Crop, threshold: float, calibration: Calibration = IDENTITY
 ) -> tuple[Peaks, NDArray[np.uint8]]:
     """Cells and regions [h/8 w/8] of one crop at 0.5 um/px."""
     maps = _forward(net, crop)
@@ -159,7 +159,7 @@ def predict_crop(
 
 
 def predict_all(
-    net: TilNet,
+    net: nn.Module,
     samples: list[Sample],
     threshold: float,
     calibration: Calibration = IDENTITY,

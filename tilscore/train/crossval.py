@@ -8,12 +8,19 @@ from pathlib import Path
 from tilscore.errors import DataError
 from tilscore.evaluate import FieldResult, predict_all
 from tilscore.modelstore import find_model
+from tilscore.nets import turned
 from tilscore.train.config import TrainConfig
 from tilscore.train.data import read_sets, split
 
 
 def predict_folds(
-    cfg: TrainConfig, data: Path, runs: list[Path], *, threshold: float | None = None, radius_um: float | None = None
+    cfg: TrainConfig,
+    data: Path,
+    runs: list[Path],
+    *,
+    threshold: float | None = None,
+    radius_um: float | None = None,
+    turns: int = 1,
 ) -> list[list[FieldResult]]:
     """Cross-validation: each run finds the cells of the fields that it held out; one list a run.
 
@@ -30,7 +37,8 @@ def predict_folds(
         model = find_model(str(run / "model"))
         held = split(samples, cfg, fold)[1]
         limit = threshold or model.config.detection_threshold
-        parts.append(predict_all(model.load(), held, limit, model.config.calibration, radius_um=radius_um))
+        net = turned(model.load(), turns)
+        parts.append(predict_all(net, held, limit, model.config.calibration, radius_um=radius_um))
     return parts
 
 
@@ -45,10 +53,16 @@ def _fold_of(run: Path) -> int:
 
 
 def predict_model(
-    cfg: TrainConfig, data: Path, name: str, *, threshold: float | None = None, radius_um: float | None = None
+    cfg: TrainConfig,
+    data: Path,
+    name: str,
+    *,
+    threshold: float | None = None,
+    radius_um: float | None = None,
+    turns: int = 1,
 ) -> list[FieldResult]:
     """One model on all fields of the config's sets: honest only where it was not trained on them."""
     model = find_model(name)
     limit = threshold or model.config.detection_threshold
     samples = read_sets(cfg, data)
-    return predict_all(model.load(), samples, limit, model.config.calibration, radius_um=radius_um)
+    return predict_all(turned(model.load(), turns), samples, limit, model.config.calibration, radius_um=radius_um)

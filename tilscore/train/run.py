@@ -28,6 +28,7 @@ from tilscore.runpictures import draw_curves, draw_examples
 from tilscore.targets import Targets, loss
 from tilscore.train.config import TrainConfig
 from tilscore.train.data import Crops, make_phantoms, read_sets, split
+from tilscore.train.depthwise import speed_up_depthwise
 
 
 class Task(L.LightningModule):
@@ -40,6 +41,7 @@ class Task(L.LightningModule):
         if cfg.pretrained and not cfg.init:
             load_imagenet(self.net)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        speed_up_depthwise(self.net)
 
     def train_dataloader(self) -> DataLoader[tuple[Any, ...]]:
         crops = Crops(self.train_samples, self.cfg, self.current_epoch)

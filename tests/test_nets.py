@@ -1,0 +1,124 @@
+"""The mean over turned views, and the gradients of the faster depthwise convolutions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tilscore.backends import make_backend
+from tilscore.errors import UsageError
+from tilscore.modelcard import NetConfig
+from tilscore.nets import N_TURNS, CellMaps, TilNet, turned
+from tilscore.train.depthwise import speed_up_depthwise
+
+
+@pytest.fixture(scope="module")
+def net() -> TilNet:
+    torch.manual_seed(3)
+    return TilNet(NetConfig(width=16)).eval()
+
+
+@pytest.fixture
+def image() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(5).uniform(0, 255, (1, 3, 96, 64)).astype(np.float32))
+
+
+def mirrored(maps: CellMaps, axis: int) -> list[torch.Tensor]:
+    """The maps of a mirrored image, from those of the image: offsets along the axis change their sign."""
+    out = [m.flip(axis) for m in maps]
+    sign = torch.ones(2)
+    sign[0 if axis == 3 else 1] = -1
+    out[2] = out[2] * sign[:, None, None]
+    return out
+
+
+def transposed(maps: CellMaps) -> list[torch.Tensor]:
+    """The maps of a transposed image: x and y change places."""
+    out = [m.transpose(2, 3) for m in maps]
+    out[2] = out[2].flip(1)
+    return out
+
+
+class TestTurned:
+    @pytest.mark.parametrize(("n", "axes"), [(2, ()), (4, (2, 3)), (8, (2, 3))])
+    def test_turned_input_is_turned_output(
+        self, net: TilNet, image: torch.Tensor, n: int, axes: tuple[int, ...]
+    ) -> None:
+        with torch.inference_mode():
+            mean = turned(net, n)
+            maps = mean(image)
+            pairs = [(mean(image.flip(a)), mirrored(maps, a)) for a in axes]
+            half_turn = mirrored(CellMaps(*mirrored(maps, 2)), 3)
+            pairs.append((mean(image.flip((2, 3))), half_turn))
+            if n == 8:
+                pairs.append((mean(image.transpose(2, 3)), transposed(maps)))
+        for got, want in pairs:
+            for g, w in zip(got, want, strict=True):
+                torch.testing.assert_close(g, w, rtol=1e-4, atol=1e-4)
+
+    def test_the_network_alone_is_not_symmetric(self, net: TilNet, image: torch.Tensor) -> None:
+        with torch.inference_mode():
+            got, want = net(image.flip(3)), mirrored(net(image), 3)
+        assert (got.detection_B1hw - want[0]).abs().max() > 1e-3
+
+    def test_is_the_mean(self, net: TilNet, image: torch.Tensor) -> None:
+        with torch.inference_mode():
+            plain, half = net(image), CellMaps(*mirrored(CellMaps(*mirrored(net(image.flip((2, 3))), 2)), 3))
+            mean = turned(net, 2)(image)
+        for m, a, b in zip(mean, plain, half, strict=True):
+            torch.testing.assert_close(m, (a + b) / 2, rtol=1e-4, atol=1e-4)
+
+    def test_one_view_is_the_network_itself(self, net: TilNet) -> None:
+        assert turned(net, 1) is net
+
+    def test_only_whole_groups(self, net: TilNet) -> None:
+        with pytest.raises(UsageError, match="3"):
+            turned(net, 3)
+        assert N_TURNS == (1, 2, 4, 8)
+
+    def test_openvino_gives_the_same_cells(self, net: TilNet, image: torch.Tensor) -> None:
+        pytest.importorskip("openvino")
+        pixels = image.permute(0, 2, 3, 1).numpy().astype(np.uint8)
+        a, b = (
+            make_backend(turned(net, 8), "cpu", backend=name, precision="full").detect(pixels, 0.005)[0].peaks
+            for name in ("torch", "openvino")
+        )
+        assert len(a.x_px) == len(b.x_px) > 0
+        np.testing.assert_allclose(np.sort(a.x_px), np.sort(b.x_px), atol=0.05)
+
+
+class TestDepthwise:
+    def net(self) -> nn.Sequential:
+        torch.manual_seed(7)
+        return nn.Sequential(
+            nn.Conv2d(8, 8, 5, stride=2, padding=2, groups=8, bias=False),
+            nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False),
+            nn.Conv2d(8, 4, 1),
+        )
+
+    def gradients(self, net: nn.Sequential, *, mixed: bool) -> list[torch.Tensor]:
+        x = torch.linspace(-1, 1, 8 * 12 * 10).reshape(1, 8, 12, 10).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            net(x).float().square().sum().backward()
+        grads = [x.grad, *(p.grad for p in net.parameters())]
+        return [g for g in grads if g is not None]
+
+    def test_gradients_are_those_of_float32(self) -> None:
+        exact, fast = self.net(), self.net()
+        speed_up_depthwise(fast)
+        for a, b in zip(self.gradients(exact, mixed=False), self.gradients(fast, mixed=True), strict=True):
+            assert (a - b).norm() < 0.02 * a.norm()
+
+    def test_without_mixed_precision_nothing_changes(self) -> None:
+        exact, fast = self.net(), self.net()
+        speed_up_depthwise(fast)
+        for a, b in zip(self.gradients(exact, mixed=False), self.gradients(fast, mixed=False), strict=True):
+            torch.testing.assert_close(a, b)
+
+    def test_weights_keep_their_names_and_only_depthwise_changes(self) -> None:
+        plain, fast = self.net(), self.net()
+        speed_up_depthwise(fast)
+        assert list(plain.state_dict()) == list(fast.state_dict())
+        assert [type(m) is nn.Conv2d for m in fast] == [False, False, True]
