@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from tilscore.augment import Crop
 from tilscore.backends import _results, _results_on_device
-from tilscore.labels import UNKNOWN
+from tilscore.labels import UNKNOWN, Cell
 from tilscore.modelcard import CELL_STRIDE
 from tilscore.nets import CellMaps
-from tilscore.peaks import find_peaks
+from tilscore.peaks import find_peaks, refine
 from tilscore.targets import LossConfig, encode
 
 
@@ -51,6 +51,26 @@ def test_a_plateau_is_one_peak() -> None:
     found = find_peaks(logits, np.zeros((4, 32, 32)), np.zeros((2, 32, 32)), threshold=0.5, stride=2)
     assert len(found.x_px) == 1
     assert found.detection[0] == pytest.approx(1 / (1 + np.exp(-3)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "gap_px", "n"),
+    [
+        ((Cell.EPITHELIAL, Cell.EPITHELIAL), 2.5, 1),
+        ((Cell.STROMAL, Cell.STROMAL), 2.5, 1),
+        ((Cell.STROMAL, Cell.STROMAL), 3.5, 2),
+        ((Cell.INFLAMMATORY, Cell.INFLAMMATORY), 2.5, 2),
+        ((Cell.EPITHELIAL, Cell.STROMAL), 2.5, 2),
+        ((Cell.EPITHELIAL, Cell.STROMAL), 1.5, 1),
+        ((Cell.INFLAMMATORY, Cell.INFLAMMATORY), 1.5, 1),
+    ],
+)
+def test_two_peaks_in_one_nucleus_are_one_cell(labels: tuple[Cell, Cell], gap_px: float, n: int) -> None:
+    types = 8.0 * (np.arange(4) == np.array(labels)[:, None])
+    at, gap = np.array([10, 10]), np.array([0, gap_px])
+    found = refine(at, at, gap, np.zeros(2), np.array([1.0, 2.0]), types, 2)
+    assert len(found.x_px) == n
+    assert found.logit.max() == 2.0, "the more probable stays"
 
 
 def test_no_peak_below_the_threshold() -> None:
