@@ -17,8 +17,8 @@ RADIUS_PX = 1
 MIN_SPACING_PX = 2.0
 """Of two refined centres nearer than this, in map pixels (2 um), the more probable stays: no two nuclei lie closer."""
 LIKE_SPACING_PX = (2.0, 3.0, 3.0, 2.0)
-"""The same for two centres of one class, a `labels.Cell`: epithelial and stromal nuclei are longer than lymphocytes, and
-mostly those are two peaks in one nucleus (held out: CRCHistoPhenotypes gains 0.005 of F1, CoNSeP loses nothing)."""
+"""The same for two centres of one class, a `labels.Cell`: epithelial and stromal nuclei are longer than lymphocytes,
+and mostly those are two peaks in one nucleus (held out: CRCHistoPhenotypes gains 0.005 of F1, CoNSeP loses nothing)."""
 IDENTITY = Calibration()
 """Probabilities as the network states them."""
 _SQUARE = np.ones((2 * RADIUS_PX + 1, 2 * RADIUS_PX + 1), np.uint8)
