@@ -120,6 +120,20 @@ def test_blocks_elsewhere_change_little(phantom: Path, done: Path, tmp_path: Pat
     assert abs(n[0] - n[1]) < 0.01 * n[0]
 
 
+def test_turned_views_find_about_the_same_cells_and_are_recorded(phantom: Path, done: Path, tmp_path: Path) -> None:
+    assert run(phantom, "--turns", "2", out=tmp_path) == 0
+    plain, both = (read_cells(o / "ph" / "cells.parquet") for o in (done, tmp_path))
+    assert len(plain) != len(both) or (plain.prob != both.prob).any()
+    assert abs(len(plain) - len(both)) < 0.05 * len(plain)
+    notes = [json.loads((o / "ph" / "provenance.json").read_text())["infer"]["turns"] for o in (done, tmp_path)]
+    assert notes == [1, 2]
+
+
+def test_three_views_are_wrong_usage(phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(phantom, "--turns", "3", out=tmp_path) == 2
+    assert "turned views" in capsys.readouterr().err
+
+
 def test_a_drawn_area_is_the_bed(phantom: Path, tmp_path: Path) -> None:
     ring = [[600, 600], [1800, 600], [1800, 1600], [600, 1600], [600, 600]]
     roi = tmp_path / "roi.geojson"
