@@ -111,6 +111,15 @@ class TestDepthwise:
         for a, b in zip(self.gradients(exact, mixed=False), self.gradients(fast, mixed=True), strict=True):
             assert (a - b).norm() < 0.02 * a.norm()
 
+    @pytest.mark.parametrize("mixed", [True, False])
+    def test_the_faster_gradient_is_taken_in_mixed_precision_only(self, mixed: bool) -> None:
+        fast = self.net()
+        speed_up_depthwise(fast)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            made = fast[0](torch.ones(1, 8, 8, 8))
+        assert (type(made.grad_fn).__name__ == "_DepthwiseBackward") == mixed
+        assert made.dtype == (torch.bfloat16 if mixed else torch.float32)
+
     def test_without_mixed_precision_nothing_changes(self) -> None:
         exact, fast = self.net(), self.net()
         speed_up_depthwise(fast)
