@@ -72,7 +72,6 @@ def rank_row(pairs: pd.DataFrame, measure: Measure, cfg: AnalyseConfig) -> dict[
         "n_effective": test.n_effective,
         **_estimate(test.estimate, test.low, test.high, measure),
         "statistic": test.z,
-        "df": float(len(delta) - column_basis(found.x).shape[1] - 1),
         "p": test.p,
         "method": "aligned signed ranks, Hodges-Lehmann",
     }
