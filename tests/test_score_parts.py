@@ -1,73 +1,31 @@
-"""The bed by cores, drawn areas, exclusions, sites, the table and `explain`."""
+"""The bed by cores, drawn areas, exclusions and sites."""
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
+from beds import GRID, away, line, maps, spread, tils, with_nest
 
-from tilscore.cells import Cells, write_cells
-from tilscore.errors import AnnotationError, DataError, UsageError
+from tilscore.cells import Cells
+from tilscore.errors import AnnotationError, UsageError
 from tilscore.labels import Area, Region
-from tilscore.outputs import update_scores
-from tilscore.raster import Raster, write_raster
+from tilscore.raster import Raster
 from tilscore.roi import read_areas
 from tilscore.score import (
-    COLUMNS,
-    COLUMNS_1,
     AggregateConfig,
     BedConfig,
     Part,
     Score,
     ScoreConfig,
-    failed_row,
-    read_score,
     score_slide,
     score_with_parts,
-    write_score,
 )
 from tilscore.score.cores import find_cores, reading_order
-from tilscore.score.explain import explain_folder, find_folder, in_words
 from tilscore.space import BoxUm, Grid
-
-GRID = Grid(4.0, 500, 400)
-"""2 x 1.6 mm."""
-
-
-def maps(region: int = Region.STROMA) -> tuple[Raster, Raster]:
-    coarse = GRID.at(8.0)
-    return Raster(np.full(GRID.shape, region, np.uint8), GRID), Raster(np.ones(coarse.shape, np.uint8), coarse)
-
-
-def away(x_um: float, y_um: float) -> np.ndarray:
-    y, x = np.mgrid[: GRID.height_px, : GRID.width_px]
-    return np.hypot((x + 0.5) * 4 - x_um, (y + 0.5) * 4 - y_um)
-
-
-def with_nest(radius_um: float = 200) -> tuple[Raster, Raster]:
-    regions, tissue = maps()
-    regions.values[away(1000, 800) <= radius_um] = Region.TUMOUR
-    return regions, tissue
-
-
-def tils(x: object, y: object) -> Cells:
-    x = np.asarray(x, float)
-    return Cells(x, np.asarray(y, float), np.zeros(len(x)), np.ones(len(x)))
-
-
-def spread(n: int = 600, seed: int = 0) -> Cells:
-    rng = np.random.default_rng(seed)
-    return tils(rng.uniform(0, 2000, n), rng.uniform(0, 1600, n))
-
-
-def line(score: Score, part: str) -> dict:
-    return next(row for row in score.account if row["part"] == part)
-
 
 # cores
 
@@ -335,110 +293,3 @@ def test_organs_carry_their_warning() -> None:
     assert "site_liver" in score_slide(spread(), *with_nest(), site="liver").reasons
     with pytest.raises(UsageError, match="lymph_node"):
         score_slide(spread(), *with_nest(), site="lymphnode")
-
-
-# files
-
-
-def test_a_score_of_version_1_is_read(tmp_path: Path) -> None:
-    old = {
-        "schema_version": 1,
-        "slide_id": "a",
-        "status": "ok",
-        "reasons": ["little_stroma"],
-        "til_density_per_mm2": 100.0,
-        "stil_area_pct": 0.283,
-        "n_tils": 5,
-        "itil_density_per_mm2": None,
-        "stroma_mm2": 0.05,
-        "tumour_mm2": 0.1,
-        "tissue_mm2": 1.0,
-        "area_account_mm2": {"glass": 0.5},
-        "constants": {"area_per_til_um2": 28.3},
-        "definitions": {},
-    }
-    path = tmp_path / "score.json"
-    path.write_text(json.dumps(old))
-    score = read_score(path)
-    assert (score.n_tils, score.reasons) == (5, ("little_stroma",))
-    assert score.infiltrated_area_pct is score.til_density_low is score.n_cores is score.site is None
-    row = score.row("a", mpp_um=0.5, mpp_source="given", model="m", seconds=1.0)
-    assert set(row) == set(COLUMNS)
-    path.write_text(json.dumps(old | {"schema_version": 3}))
-    with pytest.raises(DataError, match="schema version 3"):
-        read_score(path)
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8") as f:
-        return list(csv.DictReader(f))
-
-
-def test_a_table_of_version_1_gets_the_new_columns(tmp_path: Path) -> None:
-    path = tmp_path / "scores.csv"
-    path.write_text(",".join(COLUMNS_1) + "\na,ok,,12.00,0.340,6,0.5000,0.1,1.0,0.5,given,m,1\n")
-    update_scores(path, [failed_row("b", "mpp")])
-    rows = read_rows(path)
-    assert list(rows[0]) == list(COLUMNS)
-    assert [(r["slide_id"], r["til_density_per_mm2"], r["til_density_low"]) for r in rows] == [
-        ("a", "12.00", ""),
-        ("b", "", ""),
-    ]
-
-
-def write_many(path: Path, name: str, n: int) -> None:
-    for i in range(n):
-        update_scores(path, [failed_row(f"{name}{i}", "mpp")])
-
-
-def test_two_runs_write_one_table(tmp_path: Path) -> None:
-    """Without the lock rows of one run are lost to the other."""
-    path = tmp_path / "scores.csv"
-    context = get_context("fork")
-    runs = [context.Process(target=write_many, args=(path, name, 15)) for name in "ab"]
-    for run in runs:
-        run.start()
-    for run in runs:
-        run.join()
-    assert {r["slide_id"] for r in read_rows(path)} == {f"{name}{i}" for name in "ab" for i in range(15)}
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    regions, tissue = with_nest()
-    cells = spread()
-    made = score_with_parts(cells, regions, tissue)
-    out = tmp_path / "slide"
-    write_cells(out / "cells.parquet", cells)
-    write_raster(out / "parts.tif", made.parts.raster, Part)
-    write_score(out / "score.json", made.score, "slide", ScoreConfig())
-    return out
-
-
-def test_explain_counts_again(folder: Path) -> None:
-    made = explain_folder(find_folder("slide.svs", folder.parent))
-    assert made["agrees"]
-    again = {n["name"]: n["recomputed"] for n in made["numbers"] if n["recomputed"] is not None}
-    assert len(again) == 8
-    text = in_words(made)
-    score = read_score(folder / "score.json")
-    assert read_score(folder / "score.json") == score
-    assert f"{score.n_tils:,} TILs / (" in text
-    assert "agrees" in text
-    assert "outside_bed" in text
-    assert json.loads(json.dumps(made)) == made
-
-
-def test_explain_finds_a_number_that_was_changed(folder: Path) -> None:
-    path = folder / "score.json"
-    values = json.loads(path.read_text())
-    values["til_density_per_mm2"] += 1
-    path.write_text(json.dumps(values))
-    made = explain_folder(folder)
-    assert not made["agrees"]
-    assert "DOES NOT AGREE" in in_words(made)
-
-
-def test_explain_without_a_score(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no score of this slide"):
-        find_folder("x.svs", tmp_path)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -16,59 +13,16 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from PIL import Image
+from tiffs import APERIO, H, W, gradient, noise, reduced, write_tiff
 
 from tilscore.errors import MppError
-from tilscore.info import describe, format_info
-from tilscore.slide import Slide, open_slide
+from tilscore.slide import open_slide
 from tilscore.slide.openslide_reader import OpenSlideSlide, _lattice, _middle
 from tilscore.slide.resample import choose_level
 from tilscore.slide.tiff_reader import TiffSlide
 from tilscore.space import Grid, Window
 
-W, H = 700, 540
 ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-APERIO = "Aperio Image Library v11.2.1 \r\n{w}x{h} [0,0 {w}x{h}] (256x256) JPEG/RGB Q=90|AppMag = 20|MPP = 0.5000"
-
-
-def gradient(w: int = W, h: int = H, step: float = 1.0) -> NDArray[np.float64]:
-    """[h w 3]: red rises with x, green with y, by a known amount per pixel; blue is flat."""
-    out = np.empty((h, w, 3))
-    out[..., 0] = 20 + (np.arange(w) + 0.5) * step * 0.25
-    out[..., 1] = 30 + (np.arange(h)[:, None] + 0.5) * step * 0.35
-    out[..., 2] = 100
-    return out
-
-
-def noise(w: int = W, h: int = H) -> NDArray[np.uint8]:
-    return np.random.default_rng(0).integers(0, 256, (h, w, 3), dtype=np.uint8)
-
-
-def reduced(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    h, w = pixels.shape[0] // factor, pixels.shape[1] // factor
-    return cv2.resize(pixels[: h * factor, : w * factor], (w, h), interpolation=cv2.INTER_AREA)
-
-
-def write_tiff(
-    path: Path, pixels: NDArray[np.uint8], *, mpp: float = 0.5, factors: tuple[int, ...] = (), subifds: bool = False,
-    ome: bool = False, compression: str | None = "deflate", description: str | None = None, unit: str = "CENTIMETER",
-) -> Path:  # fmt: skip
-    """A tiled TIFF of `pixels` with further levels as pages or SubIFDs."""
-    per_unit = {"CENTIMETER": 1e4, "INCH": 25400.0}[unit] / mpp
-    options = {"tile": (128, 128), "photometric": "rgb", "compression": compression}
-    metadata = {"axes": "YXS", "PhysicalSizeX": mpp, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": mpp} if ome else None
-    if ome:
-        metadata["PhysicalSizeYUnit"] = "µm"
-    with tifffile.TiffWriter(path, ome=ome) as file:
-        first = {} if ome else {"resolution": (per_unit, per_unit), "resolutionunit": unit}
-        file.write(
-            pixels, **options, **first, subifds=len(factors) if subifds else None, metadata=metadata,
-            description=description,
-        )  # fmt: skip
-        for factor in factors:
-            file.write(reduced(pixels, factor), **options, subfiletype=1, metadata=None)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -225,99 +179,6 @@ def test_lattice_partitions(start: int, n: int, step: int) -> None:
         cut = _middle(start, n, step)
         assert start < cut < start + n
         assert cut % step == 0
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_fields(tmp_path: Path, suffix: str) -> None:
-    pixels = np.rint(gradient()).astype(np.uint8)
-    Image.fromarray(pixels).save(tmp_path / f"f.{suffix}", quality=98, dpi=(300, 300))
-    with pytest.raises(MppError, match="--mpp"):
-        open_slide(tmp_path / f"f.{suffix}")
-    slide = open_slide(tmp_path / f"f.{suffix}", mpp=0.5)
-    assert slide.is_field
-    assert (slide.reader, slide.mpp_source) == ("field", "given")
-    assert abs(slide.read(slide.level0.window).astype(int) - pixels).max() <= 4
-
-
-def test_transparent_field_is_laid_on_white(tmp_path: Path) -> None:
-    rgba = np.zeros((4, 3, 4), np.uint8)
-    rgba[1, :, 3] = 255
-    Image.fromarray(rgba).save(tmp_path / "t.png")
-    slide = open_slide(tmp_path / "t.png", mpp=0.5)
-    np.testing.assert_array_equal(slide.read(slide.level0.window)[:, 0, 0], [255, 0, 255, 255])
-
-
-def test_content_not_name_decides(tmp_path: Path) -> None:
-    tiff = write_tiff(tmp_path / "slide.tif", noise())
-    os.rename(tiff, tmp_path / "slide.jpg")
-    assert open_slide(tmp_path / "slide.jpg").reader == "tiff"
-
-
-def _mean_in_worker(slide: Slide) -> float:
-    return float(slide.read(slide.level0.window).mean())
-
-
-@pytest.mark.parametrize("kind", ["tif", "openslide", "png"])
-def test_open_slide_travels_to_workers(tmp_path: Path, kind: str) -> None:
-    if kind == "tif":
-        slide = open_slide(write_tiff(tmp_path / "s.tif", noise()))
-    elif kind == "openslide":
-        slide = OpenSlideSlide(write_tiff(tmp_path / "s.tif", noise()))
-    else:
-        Image.fromarray(noise()).save(tmp_path / "s.png")
-        slide = open_slide(tmp_path / "s.png", mpp=0.5)
-    mean = _mean_in_worker(slide)
-    assert len(pickle.dumps(slide)) < 10_000  # neither handle nor pixels
-    for method in ("fork", "spawn") if kind == "tif" else ("fork",):
-        with ProcessPoolExecutor(1, mp_context=get_context(method)) as pool:
-            assert pool.submit(_mean_in_worker, slide).result(60) == mean
-
-
-SHARED: list[Slide] = []
-
-
-def _owned_by_worker() -> tuple[float, bool]:
-    return _mean_in_worker(SHARED[0]), SHARED[0]._owner == os.getpid()
-
-
-@pytest.mark.parametrize("kind", [TiffSlide, OpenSlideSlide])
-def test_handle_that_a_fork_inherits_is_not_used(tmp_path: Path, kind: type[Slide]) -> None:
-    SHARED[:] = [kind(write_tiff(tmp_path / "s.tif", noise()))]
-    mean = _mean_in_worker(SHARED[0])
-    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
-        assert pool.submit(_owned_by_worker).result(60) == (mean, True)
-
-
-def test_fingerprint_tells_slides_apart(tmp_path: Path) -> None:
-    a = open_slide(write_tiff(tmp_path / "a.tif", noise()))
-    other = noise()
-    other[0, 0] += 1
-    b = open_slide(write_tiff(tmp_path / "b.tif", other))
-    assert a.fingerprint() != b.fingerprint()
-    assert a.fingerprint() == open_slide(a.path, mpp=0.3).fingerprint()  # of the image, not of its settings
-
-
-def test_no_file_stays_open(tmp_path: Path) -> None:
-    path = write_tiff(tmp_path / "a.tif", noise())
-    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-    for _ in range(5):
-        with open_slide(path) as slide:
-            slide.thumbnail(4.0)
-        with OpenSlideSlide(path) as slide:
-            slide.thumbnail(4.0)
-    assert before == (len(os.listdir("/proc/self/fd")) if before else 0)
-    with pytest.raises(ValueError, match="closed"):
-        slide.thumbnail(4.0)
-
-
-def test_info(tmp_path: Path) -> None:
-    with open_slide(write_tiff(tmp_path / "a.tif", noise(), mpp=0.6)) as slide:
-        facts = describe(slide)
-        assert facts["size_um"] == [420.0, 324.0]
-        assert facts["flags"] == ["low_resolution"]
-        text = format_info(facts)
-    assert "700 x 540 px" in text
-    assert "0.6 um/px (tiff-resolution)" in text
 
 
 REAL = {
