@@ -1,4 +1,4 @@
-"""Verbs on models: `models list | show | add | average | verify | export`."""
+"""Verbs on models: `models list | show | add | verify | export`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _OrShow(argparse._SubParsersAction):  # type: ignore[type-arg]
 
 def add(verbs: Verbs) -> None:
     """Add the verbs to the parser."""
-    text = "list the models at hand; show, add, average, verify or export"
+    text = "list the models at hand; show, add, verify or export one"
     verb = verbs.add_parser("models", help=text, description=f"{text}. {NOTE}")
     verb.set_defaults(do=list_)
     what = verb.add_subparsers(
@@ -40,11 +40,6 @@ def add(verbs: Verbs) -> None:
     one.add_argument("address", help="a model's folder, or hub:owner/name[@revision]")
     one.add_argument("--name", help="what to call it (default: its own name)")
     one.set_defaults(do=add_)
-    one = what.add_parser("average", help="one model with the mean weights of several, such as the folds of one recipe")
-    one.add_argument("names", nargs="+", metavar="MODEL", help=_ADDRESS)
-    one.add_argument("--out", type=Path, required=True, help="folder of the new model")
-    one.add_argument("--name", help="what to call it (default: as the first)")
-    one.set_defaults(do=average)
     one = what.add_parser("verify", help="check hash, weights, outputs and card of one model, or of all")
     one.add_argument("name", nargs="?", help=_ADDRESS)
     one.set_defaults(do=verify)
@@ -88,17 +83,6 @@ def add_(args: argparse.Namespace) -> int:
 
     model = add_model(args.address, name=args.name)
     print(f"{model.ident}: {model.folder}\nuse it with --model {model.config.name}")
-    return 0
-
-
-def average(args: argparse.Namespace) -> int:
-    """The mean of several models."""
-    from tilscore.modelstore.average import average_models
-
-    model = average_models(args.names, args.out, name=args.name)
-    print(
-        f"{model.ident}: {model.folder}\nit is not calibrated: tilscore evaluate --folds RUN... --calibrate {args.out}"
-    )
     return 0
 
 
