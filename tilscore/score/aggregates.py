@@ -36,6 +36,7 @@ def find_aggregates(x_um: Floats, y_um: Floats, within: Mask, grid: Grid, cfg: A
     sigma = cfg.sigma_um / grid.mpp
     smooth = cv2.GaussianBlur(count.reshape(window.shape), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
     dense = (smooth >= cfg.dense_per_mm2 * grid.pixel_mm2) & within[window.slices]
+    del count, smooth  # the largest arrays of the score of a resection
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(dense.astype(np.uint8), connectivity=8)
     large = stats[:, cv2.CC_STAT_AREA] * grid.pixel_mm2 >= cfg.min_mm2
     large[0] = False

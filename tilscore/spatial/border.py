@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tilscore.bed import distance_px
 from tilscore.score.interval import IntervalConfig, density_interval
 from tilscore.space import Grid
 
@@ -31,11 +31,11 @@ def signed_distance(tumour: Mask, mpp: float) -> NDArray[np.float32]:
 
     Distances run from pixel centre to pixel centre less half a pixel: the border lies between two pixels.
     """
-    inside, outside = (
-        cv2.distanceTransform(m.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for m in (tumour, ~tumour)
-    )
-    out: NDArray[np.float32] = np.where(tumour, 0.5 - inside, outside - 0.5) * np.float32(mpp)
-    return out
+    outside, inside = distance_px(tumour), distance_px(~tumour)
+    outside -= 0.5
+    np.subtract(0.5, inside, out=outside, where=tumour)
+    outside *= np.float32(mpp)
+    return outside
 
 
 def border_profile(
@@ -57,7 +57,10 @@ def border_profile(
     rows, cols = (np.flatnonzero(window.any(axis=a)) for a in (1, 0))
     part = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
     away = signed_distance(tumour[part], grid.mpp)
-    band = np.where(window[part], np.digitize(away, cfg.edges_um), 0).astype(np.uint8)
+    band = np.zeros_like(away, np.uint8)
+    for edge in cfg.edges_um:  # as np.digitize, in an eighth of its memory
+        band += (away >= edge).astype(np.uint8)
+    band[~window[part]] = 0
     own = Grid(grid.mpp, band.shape[1], band.shape[0])
     x, y = points[:, 0] - cols[0] * grid.mpp, points[:, 1] - rows[0] * grid.mpp
     keep = (x >= 0) & (y >= 0) & (x < own.width_um) & (y < own.height_um)
