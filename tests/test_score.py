@@ -267,6 +267,14 @@ def test_little_stroma_is_flagged() -> None:
     assert score.til_density_high == pytest.approx(3.689 / score.stroma_mm2, rel=1e-3), "exact Poisson limit"
 
 
+def test_a_bed_around_little_tumour_is_flagged_unless_it_was_given() -> None:
+    """Nests of 0.017 and 0.023 mm2, on either side of the limit."""
+    few, more = (with_nest(radius) for radius in (74, 86))
+    assert score_slide(Cells.empty(), *few).reasons == ("little_tumour",)
+    assert score_slide(Cells.empty(), *more).reasons == ()
+    assert score_slide(Cells.empty(), *few, given=np.ones(GRID.shape, bool)).reasons == ()
+
+
 def test_json_there_and_back(tmp_path: Path) -> None:
     score = case("no_tumour")
     write_score(tmp_path / "score.json", score, "a", ScoreConfig())

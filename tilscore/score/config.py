@@ -75,6 +75,8 @@ class ScoreConfig:
     counts all cells of the file, at the operating point that the model was set to."""
     min_tumour_mm2: float = 0.01
     """Less tumour than this in all is not trusted to be tumour (0.1 x 0.1 mm). Not asked of a given area."""
+    little_tumour_mm2: float = 0.02
+    """Below it the score carries the flag `little_tumour`: a bed around so few cells may be a bed around a mistake."""
     min_stroma_mm2: float = 0.02
     """Below it a single cell moves the density by 50 per mm2: no score."""
     little_stroma_mm2: float = 0.1

@@ -12,6 +12,7 @@ REASONS = {
     "no_stroma": "the tumour bed holds no stroma",
     "stroma_too_small": "the tumour bed holds too little stroma for a score",
     "roi_empty": "the given area holds no tissue",
+    "little_tumour": "under 0.02 mm2 of tumour: see on the overlay whether it is tumour, and whether some was missed",
     "little_stroma": "under 0.1 mm2 of stroma: the score is uncertain",
     "wide_interval": "the 95 % interval of the density is wide: the score is uncertain",
     "no_interval": "the tissue is too small or too scattered for an interval: the score is uncertain",

@@ -106,6 +106,8 @@ def score_with_parts(
         return Scored(Score(status="not_evaluable", reasons=(*why, *flags, *warned), **_NO_NUMBERS, **head), parts)
     head |= _scored(cells, tils, parts, cores, cfg, head["constants"])
     doubts = head.pop("doubts")
+    if given is None and parts.mm2(Part.TUMOUR) < cfg.little_tumour_mm2:
+        doubts = ("little_tumour", *doubts)
     if packed.any() and not cfg.aggregates.exclude:
         doubts = ("lymphoid_aggregates", *doubts)
     return Scored(Score(status="ok", reasons=(*flags, *doubts, *warned), **head), parts)
