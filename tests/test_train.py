@@ -24,6 +24,7 @@ from tilscore.labels import UNKNOWN, Cell, Region
 from tilscore.nets import CellMaps
 from tilscore.targets import LossConfig, Targets, encode, loss
 from tilscore.train import Crops, TrainConfig, split
+from tilscore.train.run import blend, usable_precision
 
 REPO = Path(__file__).parents[1]
 
@@ -211,3 +212,19 @@ def test_resume_goes_on_where_it_stopped(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((REPO / "configs/train").glob("*.yaml")), ids=lambda p: p.name)
 def test_every_shipped_config_is_valid(path: Path) -> None:
     assert load_config(TrainConfig, path).sets
+
+
+def test_bfloat16_is_not_emulated() -> None:
+    """A processor without it gets float32; whatever else was asked for stays."""
+    assert usable_precision("bf16-mixed", native=False) == "32-true"
+    assert usable_precision("bf16-mixed", native=True) == "bf16-mixed"
+    assert usable_precision("32-true", native=False) == "32-true"
+
+
+def test_blend_is_the_mean_of_start_and_end() -> None:
+    torch.manual_seed(0)
+    start, net = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
+    net.weight.data, net.running_mean = torch.tensor([2.0, 3.0, 5.0]), torch.ones(3)
+    blend(net, start, 0.75)
+    torch.testing.assert_close(net.weight.data, torch.tensor([1.75, 2.5, 4.0]))
+    torch.testing.assert_close(net.running_mean, torch.full((3,), 0.75))

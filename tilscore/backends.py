@@ -82,6 +82,14 @@ def make_backend(
     return TorchBackend(net, device, precision, calibration)
 
 
+def native_bfloat16(device: str) -> bool:
+    """Whether a device, as `pick_device` returns it, computes in bfloat16 and does not emulate it."""
+    if device != "cpu":
+        return True
+    has = torch.cpu.get_capabilities()
+    return any(bool(has.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
 def cpu_count() -> int:
     """CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

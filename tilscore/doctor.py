@@ -49,10 +49,11 @@ def _openslide() -> Finding:
 def _torch() -> Finding:
     import torch
 
-    from tilscore.backends import cpu_count, pick_device
+    from tilscore.backends import cpu_count, native_bfloat16, pick_device
 
     device = pick_device("auto")
     name = torch.cuda.get_device_name() if device == "cuda" else f"{cpu_count()} CPU cores"
+    name += "" if native_bfloat16(device) else ", no bfloat16: float32 instead"
     return Finding("torch", True, f"{torch.__version__}, device {device} ({name})")
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,7 +17,7 @@ from tilscore.labels import UNKNOWN, Cell, Region
 from tilscore.modelcard import CELL_STRIDE, REGION_STRIDE
 from tilscore.nets import CellMaps
 
-_REACH_PX = 4
+_REACH_PX = 5
 """Half-width of the stamp around a centre, in map pixels: 3 sigma and more."""
 
 
@@ -24,12 +25,18 @@ _REACH_PX = 4
 class LossConfig:
     """Weights and widths of the training loss."""
 
-    sigma_px: float = 1.0
-    """Width of the centre's peak in map pixels (1 um): below half the spacing of crowded nuclei."""
+    spacing_share: float = 0.22
+    """Width (sigma) of a centre's peak as a share of the distance to the nearest other nucleus: a broad peak gathers
+    what is uncertain about a large nucleus's centre, and below a quarter of their distance two peaks stay apart."""
+    sigma_low_px: float = 0.7
+    """Narrowest peak, in map pixels (1 um)."""
+    sigma_high_px: float = 1.6
+    """Broadest peak, in map pixels: that of a nucleus on its own."""
     type_radius_px: float = 2.5
     """Types are taught this far around a centre, in map pixels: inside the smallest nuclei."""
     type_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.2, 1.5)
     """Weight of each class: rare classes count more."""
+    detection: float = 0.4
     types: float = 1.0
     offset: float = 0.2
     regions: float = 1.0
@@ -58,7 +65,7 @@ def encode(crop: Crop, cfg: LossConfig) -> tuple[NDArray[Any], ...]:
     rows, cols = np.broadcast_arrays(row[:, None, None] + step[:, None], col[:, None, None] + step)
     dx, dy = x[:, None, None] - (cols + 0.5), y[:, None, None] - (rows + 0.5)
     distance = np.hypot(dx, dy)
-    value = np.exp(-(distance**2) / (2 * cfg.sigma_px**2))
+    value = np.exp(-(distance**2) / (2 * _sigma(x, y, cfg)[:, None, None] ** 2))
     value[:, _REACH_PX, _REACH_PX] = 1.0
     inside = (rows >= 0) & (cols >= 0) & (rows < n) & (cols < n)
     flat = (rows * n + cols)[inside]
@@ -88,28 +95,37 @@ def encode(crop: Crop, cfg: LossConfig) -> tuple[NDArray[Any], ...]:
     )
 
 
+def _sigma(x: NDArray[np.floating], y: NDArray[np.floating], cfg: LossConfig) -> NDArray[np.float64]:
+    """[n] width of each centre's peak, in map pixels, from the distance to its nearest neighbour."""
+    if len(x) < 2:
+        return np.full(len(x), cfg.sigma_high_px)
+    xy = np.stack([x, y], 1)
+    spacing = cKDTree(xy).query(xy, k=2)[0][:, 1]
+    return np.asarray(np.clip(cfg.spacing_share * spacing, cfg.sigma_low_px, cfg.sigma_high_px), np.float64)
+
+
 def loss(maps: CellMaps, targets: Targets, cfg: LossConfig) -> dict[str, Tensor]:
     """Loss terms and their weighted sum under `loss`.
 
-    Detection: penalty-reduced focal loss (Zhou et al. 2019, "Objects as points", eq. 1), over known pixels.
+    Detection: quality focal loss (Li et al. 2020, "Generalized focal loss", eq. 5, beta 2) against the peaks, over
+    known pixels, per nucleus.
     Types: cross-entropy around typed centres. Both are means over crops, so that crowded fields do not drown the
     sparse ones. Offset: L1. Regions: cross-entropy over labelled pixels.
     """
     known, peak = targets.known_B1hw.float(), targets.peak_B1hw
     centre = (peak == 1).float()
     logit = maps.detection_B1hw.float()
-    p = logit.sigmoid()
-    positive = -((1 - p) ** 2) * F.logsigmoid(logit) * centre
-    negative = -((1 - peak) ** 4) * p**2 * F.logsigmoid(-logit) * (1 - centre) * known
-    taught = (known + centre).amax((1, 2, 3)).sum().clamp(min=1)  # crops that tell anything about nuclei
-    detection = ((positive + negative).sum((1, 2, 3)) / centre.sum((1, 2, 3)).clamp(min=8)).sum() / taught
+    taught = torch.maximum(known, centre)
+    each = (peak - logit.sigmoid()) ** 2 * F.binary_cross_entropy_with_logits(logit, peak, reduction="none") * taught
+    n_crops = taught.amax((1, 2, 3)).sum().clamp(min=1)  # that tell anything about nuclei
+    detection = (each.sum((1, 2, 3)) / centre.sum((1, 2, 3)).clamp(min=8)).sum() / n_crops
 
     weights = torch.tensor(cfg.type_weights, device=logit.device)
     types = _crop_ce(maps.types_BChw.float(), targets.type_Bhw, weights)
     near = targets.near_Bhw[:, None].float()
     offset = ((maps.offset_B2hw.float() - targets.offset_B2hw).abs() * near).sum() / near.sum().clamp(min=8)
     regions = _mean_ce(maps.regions_BRhw.float(), targets.regions_Bhw, UNKNOWN)
-    total = detection + cfg.types * types + cfg.offset * offset + cfg.regions * regions
+    total = cfg.detection * detection + cfg.types * types + cfg.offset * offset + cfg.regions * regions
     return {"loss": total, "detection": detection, "types": types, "offset": offset, "regions": regions}
 
 

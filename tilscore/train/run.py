@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from tilscore.backends import native_bfloat16, pick_device
 from tilscore.config import as_values
 from tilscore.datasets import Sample
 from tilscore.datasets.stainrange import with_stain_range
@@ -100,6 +101,18 @@ def load_imagenet(net: TilNet) -> None:
     net.encoder.load_state_dict(dict(zip(ours, theirs, strict=True)))
 
 
+def usable_precision(wanted: str, native: bool) -> str:
+    """Lightning's precision for this machine: float32 instead of an emulated bfloat16."""
+    return wanted if native or not wanted.startswith("bf16") else "32-true"
+
+
+def blend(net: torch.nn.Module, start: torch.nn.Module, share: float) -> None:
+    """Make `net`, in place, the weighted mean of itself and the `start` it was trained from (Wortsman et al. 2022)."""
+    before = start.state_dict()
+    mean = {k: torch.lerp(before[k], v, share) if v.is_floating_point() else v for k, v in net.state_dict().items()}
+    net.load_state_dict(mean)
+
+
 def train(
     cfg: TrainConfig, data: Path, out: Path, *, fold: int | None = None, resume: bool = False, progress: bool = True
 ) -> Path:
@@ -118,12 +131,19 @@ def train(
     """
     import yaml
 
+    if not 0 < cfg.blend <= 1 or (cfg.blend < 1 and not cfg.init):
+        raise ConfigError("blend is a share of what was trained from `init`", found=cfg.blend, do="use 1, or give init")
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     learn, held = split(read_sets(cfg, data), cfg, fold)
     learn += make_phantoms(cfg) if cfg.phantoms.n else []
-    write_json(out / "run.json", {"fold": fold})
+    precision = usable_precision(cfg.precision, native_bfloat16(pick_device("auto")))
+    if precision != cfg.precision:
+        print(
+            f"precision: {precision}; this processor has no bfloat16 and would be ten times slower in {cfg.precision}"
+        )
+    write_json(out / "run.json", {"fold": fold, "precision": precision})
     write_text(out / "config.yaml", yaml.safe_dump(as_values(cfg), sort_keys=False))
     task = Task(cfg, learn, held)
     trainer = L.Trainer(
@@ -131,7 +151,7 @@ def train(
         devices=cfg.devices if torch.cuda.is_available() else 1,
         strategy=cfg.strategy,
         accumulate_grad_batches=cfg.accumulate,
-        precision=cfg.precision,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
         max_steps=cfg.steps,
         max_epochs=-1,
         callbacks=_callbacks(cfg, out, held=bool(held), progress=progress),
@@ -179,6 +199,8 @@ def _finish(task: Task, held: list[Sample], out: Path) -> Path:
     # A fine-tuned model starts with the calibration and the operating point of the one it comes from.
     config = find_model(cfg.init).config if cfg.init else ModelConfig(name=cfg.name, net=cfg.net)
     config = replace(config, name=cfg.name)
+    if cfg.blend < 1:
+        blend(net, find_model(cfg.init).load(), cfg.blend)
     if cfg.stain_crops:
         config = with_stain_range(config, task.train_samples, cfg.augment, n_crops=cfg.stain_crops)
     model = out / "model"
