@@ -19,11 +19,11 @@ from tilscore.augment import AugmentConfig, crop_at, plain_crop, random_crop
 from tilscore.cli import main
 from tilscore.config import load_config
 from tilscore.datasets import UNTYPED, Sample, read_plain, with_derived_regions
-from tilscore.errors import DataError
+from tilscore.errors import ConfigError, DataError
 from tilscore.labels import UNKNOWN, Cell, Region
 from tilscore.nets import CellMaps
 from tilscore.targets import LossConfig, Targets, encode, loss
-from tilscore.train import Crops, TrainConfig, split
+from tilscore.train import Crops, TrainConfig, split, train
 from tilscore.train.run import blend, usable_precision
 
 REPO = Path(__file__).parents[1]
@@ -228,3 +228,11 @@ def test_blend_is_the_mean_of_start_and_end() -> None:
     blend(net, start, 0.75)
     torch.testing.assert_close(net.weight.data, torch.tensor([1.75, 2.5, 4.0]))
     torch.testing.assert_close(net.running_mean, torch.full((3,), 0.75))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.5])
+def test_blend_needs_a_start_and_a_share(share: float, tmp_path: Path) -> None:
+    cfg = TrainConfig(name="x", sets=(), blend=share)
+    with pytest.raises(ConfigError, match="blend"):
+        train(cfg, tmp_path, tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "nothing is written"
