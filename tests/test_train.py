@@ -222,7 +222,6 @@ def test_bfloat16_is_not_emulated() -> None:
 
 
 def test_blend_is_the_mean_of_start_and_end() -> None:
-    torch.manual_seed(0)
     start, net = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
     net.weight.data, net.running_mean = torch.tensor([2.0, 3.0, 5.0]), torch.ones(3)
     blend(net, start, 0.75)

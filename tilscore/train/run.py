@@ -140,9 +140,7 @@ def train(
     learn += make_phantoms(cfg) if cfg.phantoms.n else []
     precision = usable_precision(cfg.precision, native_bfloat16(pick_device("auto")))
     if precision != cfg.precision:
-        print(
-            f"precision: {precision}; this processor has no bfloat16 and would be ten times slower in {cfg.precision}"
-        )
+        print(f"precision: {precision}; this processor has no bfloat16, emulating it is slower")
     write_json(out / "run.json", {"fold": fold, "precision": precision})
     write_text(out / "config.yaml", yaml.safe_dump(as_values(cfg), sort_keys=False))
     task = Task(cfg, learn, held)
