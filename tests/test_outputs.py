@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from beds import spread, with_nest
+from beds import maps, spread, tils, with_nest
 
 from tilscore.cells import write_cells
-from tilscore.errors import DataError, UsageError
+from tilscore.errors import DataError, OutputError, UsageError
 from tilscore.outputs import update_scores
 from tilscore.raster import write_raster
 from tilscore.score import (
@@ -21,6 +22,7 @@ from tilscore.score import (
     ScoreConfig,
     failed_row,
     read_score,
+    score_slide,
     score_with_parts,
     write_score,
 )
@@ -71,6 +73,43 @@ def test_a_table_of_version_1_gets_the_new_columns(tmp_path: Path) -> None:
         ("a", "12.00", ""),
         ("b", "", ""),
     ]
+
+
+def test_the_table_keeps_one_row_a_slide(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    score = replace(
+        score_slide(tils([], []), *maps()),
+        status="ok",
+        reasons=(),
+        til_density_per_mm2=12.345678,
+        stil_area_pct=0.0,
+        n_tils=0,
+    )
+    facts = {"mpp_um": 0.5, "mpp_source": "given", "model": "m@1", "seconds": 1.0}
+    update_scores(path, [score.row("a", **facts), failed_row("b", "slide_unreadable")])
+    update_scores(path, [failed_row("a", "mpp"), score.row("=cmd()", **facts)])
+    table = {r["slide_id"]: r for r in read_rows(path)}
+    assert list(table) == ["a", "b", "'=cmd()"]
+    assert (table["a"]["status"], table["a"]["til_density_per_mm2"]) == ("failed", "")
+    assert (table["'=cmd()"]["til_density_per_mm2"], table["'=cmd()"]["n_tils"]) == ("12.35", "0")
+    path.write_text("x,y\n1,2\n")
+    with pytest.raises(OutputError, match="not a table of this version"):
+        update_scores(path, [failed_row("a", "mpp")])
+
+
+def test_the_table_after_a_spreadsheet(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    update_scores(path, [failed_row("a", "mpp")])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    update_scores(path, [failed_row("b", "mpp")])
+    assert [r["slide_id"] for r in read_rows(path)] == ["a", "b"]
+    for bad in (b"\xe9", b",,x"):
+        path.write_bytes(path.read_bytes().rstrip(b"\n") + bad + b"\n")
+        before = path.read_bytes()
+        with pytest.raises(OutputError, match=r"scores\.csv"):
+            update_scores(path, [failed_row("c", "mpp")])
+        assert path.read_bytes() == before
+        path.write_bytes(before.replace(bad, b""))
 
 
 def write_many(path: Path, name: str, n: int) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +12,10 @@ from hypothesis import strategies as st
 
 from tilscore.bed import BedConfig
 from tilscore.cells import Cells
-from tilscore.errors import DataError, OutputError
+from tilscore.errors import DataError
 from tilscore.labels import Area, Cell, Region
-from tilscore.outputs import update_scores
 from tilscore.raster import Raster
-from tilscore.score import REASONS, Score, ScoreConfig, failed_row, read_score, score_slide, write_score
+from tilscore.score import REASONS, Score, ScoreConfig, read_score, score_slide, write_score
 from tilscore.space import Grid
 
 GRID = Grid(4.0, 500, 400)
@@ -283,40 +280,3 @@ def test_json_there_and_back(tmp_path: Path) -> None:
     (tmp_path / "score.json").write_text("[]")
     with pytest.raises(DataError, match="is not a score"):
         read_score(tmp_path / "score.json")
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8") as f:
-        return list(csv.DictReader(f))
-
-
-def test_the_table_keeps_one_row_a_slide(tmp_path: Path) -> None:
-    path = tmp_path / "scores.csv"
-    score = replace(
-        case("no_tumour"), status="ok", reasons=(), til_density_per_mm2=12.345678, stil_area_pct=0.0, n_tils=0
-    )
-    facts = {"mpp_um": 0.5, "mpp_source": "given", "model": "m@1", "seconds": 1.0}
-    update_scores(path, [score.row("a", **facts), failed_row("b", "slide_unreadable")])
-    update_scores(path, [failed_row("a", "mpp"), score.row("=cmd()", **facts)])
-    table = {r["slide_id"]: r for r in rows(path)}
-    assert list(table) == ["a", "b", "'=cmd()"]
-    assert (table["a"]["status"], table["a"]["til_density_per_mm2"]) == ("failed", "")
-    assert (table["'=cmd()"]["til_density_per_mm2"], table["'=cmd()"]["n_tils"]) == ("12.35", "0")
-    path.write_text("x,y\n1,2\n")
-    with pytest.raises(OutputError, match="not a table of this version"):
-        update_scores(path, [failed_row("a", "mpp")])
-
-
-def test_the_table_after_a_spreadsheet(tmp_path: Path) -> None:
-    path = tmp_path / "scores.csv"
-    update_scores(path, [failed_row("a", "mpp")])
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    update_scores(path, [failed_row("b", "mpp")])
-    assert [r["slide_id"] for r in rows(path)] == ["a", "b"]
-    for bad in (b"\xe9", b",,x"):
-        path.write_bytes(path.read_bytes().rstrip(b"\n") + bad + b"\n")
-        before = path.read_bytes()
-        with pytest.raises(OutputError, match=r"scores\.csv"):
-            update_scores(path, [failed_row("c", "mpp")])
-        assert path.read_bytes() == before
-        path.write_bytes(before.replace(bad, b""))

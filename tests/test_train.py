@@ -153,6 +153,21 @@ def test_a_crop_depends_on_seed_and_number_alone(data: Path) -> None:
     assert not np.array_equal(a[0], Crops(samples, cfg, epoch=4)[1][0])
 
 
+def test_a_set_may_be_shown_coarser_than_the_others(data: Path) -> None:
+    """Dots of 4 um seen through scans of up to 8 um/px lose their edge; the other set keeps it."""
+    cfg = load_config(TrainConfig, REPO / "configs/train/tiny.yaml")
+    quiet = replace(cfg.augment, coarse_chance=0.0, blur_chance=0.0, coarse_mpp_high=8.0)
+    here, there = replace(cfg.sets[0], folder="here", coarse_chance=1.0), replace(cfg.sets[0], folder="there")
+    cfg = replace(cfg, augment=quiet, sets=(here, there), steps_per_epoch=10)
+    field = read_plain(data / "fields", 0.5)[0]
+
+    def edge(source: str) -> float:
+        crops = Crops([replace(field, source=source)], cfg, epoch=0)
+        return float(np.median([np.abs(np.diff(crops[i][0][1], axis=0)).max() for i in range(8)]))
+
+    assert edge("here") < 0.6 * edge("there")
+
+
 def test_the_stage(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Train both folds, the same seed giving the same weights; then pool them with `evaluate`."""
     config = str(REPO / "configs/train/tiny.yaml")

@@ -139,8 +139,8 @@ class FieldResult:
         return Matches(pairs, self.sample.label.astype(np.int64), named, exhaustive=self.known_mm2 > 0)
 
 
-def _forward(net: nn.Module, crop: Crop) -> list[NDArray[np.float32]]:
-    """The four maps of one crop, without the batch axis."""
+def forward_crop(net: nn.Module, crop: Crop) -> list[NDArray[np.float32]]:
+    """The four maps of one crop (as `nets.CellMaps`), without the batch axis."""
     import torch
 
     device = next(net.parameters()).device
@@ -153,7 +153,7 @@ def predict_crop(
     net: nn.Module, crop: Crop, threshold: float, calibration: Calibration = IDENTITY
 ) -> tuple[Peaks, NDArray[np.uint8]]:
     """Cells and regions [h/8 w/8] of one crop at 0.5 um/px."""
-    maps = _forward(net, crop)
+    maps = forward_crop(net, crop)
     found = find_candidates(maps[0][0], maps[1], maps[2], lowest_logit(threshold, calibration), CELL_STRIDE)
     return operate(found, threshold, calibration), maps[3].argmax(axis=0).astype(np.uint8)
 
@@ -176,7 +176,7 @@ def predict_all(
     net.eval()
     out = []
     for sample in samples:
-        maps = _forward(net, plain_crop(sample))
+        maps = forward_crop(net, plain_crop(sample))
         out.append(judge(sample, maps, threshold, calibration, radius_um=radius_um))
     net.train(was_training)
     return out

@@ -28,6 +28,11 @@ class SetConfig:
     mpp_low: float | None = None
     """Finest apparent resolution of its crops, um/px, instead of the augmentation's: for sets whose nuclei are smaller
     than others' at the resolution they state."""
+    coarse_chance: float | None = None
+    """Share of its crops seen through a coarser scan, instead of the augmentation's."""
+    regions_from: str = ""
+    """A model (name or folder) that tells the regions of its fields where it is sure: for sets that have none and no
+    typed nuclei to derive them from."""
     shift_px: float = 0.0
     """Added to its coordinates: 0.5 for sets that count pixels from 0 (plain tables do not tell), -0.5 from 1."""
     classes: Mapping[str, str] = field(default_factory=dict)

@@ -12,8 +12,10 @@ from torch.utils.data import Dataset
 from tilscore.augment import random_crop
 from tilscore.datasets import Sample, class_map, describe_sets, folds_of, read_set, with_derived_regions
 from tilscore.errors import ConfigError
+from tilscore.modelstore import find_model
 from tilscore.targets import encode
 from tilscore.train.config import TrainConfig
+from tilscore.train.selftrain import with_taught_regions
 
 
 def read_sets(cfg: TrainConfig, data: Path) -> list[Sample]:
@@ -33,6 +35,12 @@ def read_sets(cfg: TrainConfig, data: Path) -> list[Sample]:
         )
         samples += [_shifted(s, c.shift_px) for s in own]
     return [with_derived_regions(s) for s in samples]
+
+
+def taught(learn: list[Sample], cfg: TrainConfig) -> list[Sample]:
+    """Training fields, with regions by a model where their set asks for them; held-out fields are never taught."""
+    teachers = {c.folder: find_model(c.regions_from).load() for c in cfg.sets if c.regions_from}
+    return [with_taught_regions(s, teachers[s.source]) if s.source in teachers else s for s in learn]
 
 
 def _shifted(sample: Sample, by_px: float) -> Sample:
@@ -78,7 +86,11 @@ class Crops(Dataset[tuple[Any, ...]]):
         weight = {c.folder: c.weight for c in cfg.sets} | {"phantom": cfg.phantoms.weight}
         self.augment = {"phantom": cfg.augment}
         for c in cfg.sets:
-            self.augment[c.folder] = replace(cfg.augment, mpp_low=c.mpp_low or cfg.augment.mpp_low)
+            self.augment[c.folder] = replace(
+                cfg.augment,
+                mpp_low=cfg.augment.mpp_low if c.mpp_low is None else c.mpp_low,
+                coarse_chance=cfg.augment.coarse_chance if c.coarse_chance is None else c.coarse_chance,
+            )
         area = np.array([s.image.shape[0] * s.image.shape[1] * s.mpp**2 for s in samples])
         source = np.array([s.source for s in samples])
         share = np.array([weight.get(s.source, 1.0) for s in samples]) * area

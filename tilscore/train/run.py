@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from tilscore.nets import TilNet
 from tilscore.runpictures import draw_curves, draw_examples
 from tilscore.targets import Targets, loss
 from tilscore.train.config import TrainConfig
-from tilscore.train.data import Crops, make_phantoms, read_sets, split
+from tilscore.train.data import Crops, make_phantoms, read_sets, split, taught
 from tilscore.train.depthwise import speed_up_depthwise
 
 
@@ -78,6 +80,13 @@ class Task(L.LightningModule):
         """Share of the learning rate: a rise over the first tenth, then half a cosine down to 1 %."""
         done = min(step / self.cfg.steps, 1.0)
         return 0.04 + 9.6 * done if done < 0.1 else 0.505 + 0.495 * math.cos(math.pi * (done - 0.1) / 0.9)
+
+
+class Bar(TQDMProgressBar):
+    """Lightning's progress bar without the name of the log's folder."""
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        return {k: v for k, v in super().get_metrics(trainer, pl_module).items() if k != "v_num"}
 
 
 def load_imagenet(net: TilNet) -> None:
@@ -137,13 +146,15 @@ def train(
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     learn, held = split(read_sets(cfg, data), cfg, fold)
-    learn += make_phantoms(cfg) if cfg.phantoms.n else []
+    learn = taught(learn, cfg) + (make_phantoms(cfg) if cfg.phantoms.n else [])
     precision = usable_precision(cfg.precision, native_bfloat16(pick_device("auto")))
     if precision != cfg.precision:
         print(f"precision: {precision}; this processor has no bfloat16, emulating it is slower")
     write_json(out / "run.json", {"fold": fold, "precision": precision})
     write_text(out / "config.yaml", yaml.safe_dump(as_values(cfg), sort_keys=False))
     task = Task(cfg, learn, held)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it greets and advertises
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     trainer = L.Trainer(
         accelerator="auto",
         devices=cfg.devices if torch.cuda.is_available() else 1,
@@ -181,7 +192,7 @@ def _callbacks(cfg: TrainConfig, out: Path, *, held: bool, progress: bool) -> li
             raise ConfigError("patience needs held-out fields", found=cfg.patience, do="give a fold, or patience: 0")
         callbacks.append(EarlyStopping("val/f_detection", mode="max", patience=cfg.patience))
     if progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=5))
+        callbacks.append(Bar(refresh_rate=5))
     return callbacks
 
 
