@@ -80,6 +80,13 @@ def test_machine_beside_the_readers(tmp_path: Path) -> None:
             assert other["machine"][part] == pytest.approx(one[part], abs=1e-9)
         assert other["machine"]["mae"] == pytest.approx(one["mae"], abs=1e-9)
         assert other["n_readers"] == 5
+    robot.assign(til=robot["til"] / 100).to_csv(tmp_path / "share.csv", index=False)
+    share = agree(table, machine=str(tmp_path / "share.csv"), **names)
+    assert share["machine"]["mae"] == pytest.approx(one["mae"], abs=1e-6)
+    assert any(note.startswith("share.csv: all scores lie within 0..1") for note in share["notes"])
+    assert not any("0..1" in note for note in file["notes"])
+    kept = agree(table, machine=str(tmp_path / "share.csv"), scale=1.0, **names)
+    assert kept["machine"]["bias"] < -5
     written = {p.name for p in (tmp_path / "out").iterdir()}
     plots = {f"bland_altman_{n}.{e}" for n in ("machine", "leave_one_out") for e in ("svg", "png")}
     assert written == plots | {"agreement.json", "agreement.txt", "machine.csv", "leave_one_out.csv"}

@@ -116,6 +116,26 @@ def test_adjusting_takes_a_common_cause_away() -> None:
     assert partial["adjusted_for"] == "site"
 
 
+def test_rare_sites_are_left_out_of_the_adjusted_tests_and_named() -> None:
+    """The same figures as without these patients, who were once taken for breast."""
+    rng = np.random.default_rng(5)
+    liver = np.arange(120) % 2
+    frame = frame_of(rng.normal(2.0 * liver, 1), marker=rng.normal(2.0 * liver, 1))
+    frame["x"], frame["time"], frame["event"] = frame["y"], rng.exponential(np.exp(-0.3 * frame["y"])), 1.0
+    frame["site"] = np.where(liver == 1, "liver", "breast")
+    frame.loc[[0, 2, 4], ["site", "y", "x", "marker"]] = ["lymph_node", 30.0, 30.0, -30.0]
+    kept = frame.drop(index=[0, 2, 4])
+    said = "left out, fewer than 5 patients: site lymph node (3)"
+    partial, truth = correlations(frame, "marker")[1], correlations(kept, "marker")[1]
+    assert (partial["n"], partial["reason"], truth["reason"]) == (117, said, "")
+    assert partial["estimate"] == pytest.approx(truth["estimate"])
+    rows, true_rows = ({r["term"]: r for r in cox(f, "os", "point") if r["model"] == "adjusted"} for f in (frame, kept))
+    assert rows["point"]["hazard_ratio"] == pytest.approx(true_rows["point"]["hazard_ratio"])
+    assert (rows["point"]["n"], rows["point"]["n_events"]) == (117, 117)
+    assert all(said in row["reason"] for row in rows.values())
+    assert next(r for r in cox(frame, "os", "point") if r["model"] == "alone")["n"] == 120
+
+
 def test_agreement_of_densities() -> None:
     """Twice the density with a relative error of 10 %: ratio 1/2, limits 1/2 * exp(-+1.96 * 0.1)."""
     rng = np.random.default_rng(2)
@@ -191,6 +211,20 @@ def test_the_verb(cohort: Path, tmp_path: Path) -> None:
     assert once["cox"] == found["cox"]
     for name in ("assays", "joined", "km", "cox"):
         assert len(pd.read_csv(tmp_path / "all" / f"{name}.csv")) > 0
+
+
+def test_negative_times_are_told(cohort: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(cohort / "assays.csv")
+    scored = pd.read_csv(cohort / "scores.csv").query("status == 'ok'")["slide_id"].str.cat(sep=" ")
+    who = [p for p in table["patient_id"].unique() if p in scored][:2]
+    table.loc[table["patient_id"].isin(who), "pfs_months"] = -1.0
+    table.to_csv(tmp_path / "a.csv", index=False)
+    found = assays(cohort / "slides.csv", cohort / "scores.csv", tmp_path / "a.csv", tmp_path / "out")
+    n = found["counts"]["n_patients_scored"]
+    told = f"pfs: 2 of {n} patients have a negative time"
+    assert any(note.startswith(told) for note in found["notes"])
+    assert not any(note.startswith("os: ") for note in found["notes"])
+    assert {t["n"] for t in found["tests"] if t["assay"] == "pfs"} == {n - 2}
 
 
 def test_later_biopsies_have_no_survival(cohort: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import tilscore
 from tilscore.cohort.agreement.text import draw
 from tilscore.cohort.page.inksvg import inline, make_svg, new_figure, time_name
 from tilscore.cohort.page.page import write_page
-from tilscore.cohort.page.told import factors, p_text, percent_change, reason_words
+from tilscore.cohort.page.told import estimate_text, factors, p_text, percent_change, ratio_text, reason_words
 from tilscore.cohort.paired.analyse import analyse
 from tilscore.cohort.rank.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
@@ -187,6 +187,22 @@ def test_too_few_pairs_say_so_and_show_no_number(tmp_path: Path) -> None:
     assert "Unusual patients" not in text
 
 
+def test_an_interval_without_a_limit_is_shown_as_one(tmp_path: Path) -> None:
+    def without(out: Path, results: Path) -> None:
+        analysis = json.loads((out / "analysis.json").read_text(encoding="utf-8"))
+        for row in (*analysis["tests"], *analysis["sensitivity"]):
+            if row["status"] == "ok" and row["measure" if "measure" in row else "definition"] != "missingness":
+                row |= {"low": None, "ratio_low": None, "p": 0.4, "p_holm": 0.4, "reason": "no_finite_interval: x"}
+        write_json(out / "analysis.json", analysis)
+
+    seen = made(tmp_path, SimulateConfig(patients=20, pairs=16, series=0, seed=1), without)
+    assert "from any fall to" in seen.page.text
+    assert re.search(r"\d\.\d\d \(no limit to \d\.\d\d\)", seen.page.text)
+    for name in ("tests_density", "sensitivity_density"):
+        svg = (seen.out / "figures" / f"{name}.svg").read_text(encoding="utf-8")
+        assert re.search(r"\d\.\d\d \(no limit to \d\.\d\d\)", svg)
+
+
 def test_no_later_time_point(tmp_path: Path) -> None:
     """Only baselines: a page all the same, without figures of change."""
     alone = made(tmp_path, SimulateConfig(patients=4, pairs=0, series=0, seed=1), lambda out, results: None)
@@ -229,5 +245,8 @@ def test_words() -> None:
         "2.3 times as much",
     ]
     assert [p_text(p) for p in (None, 0.00001, 0.00142, 0.0531, 0.649)] == ["-", "<0.0001", "0.001", "0.053", "0.65"]
+    assert ratio_text({"ratio": 1.5, "ratio_low": None, "ratio_high": 3.0}) == "1.50 (no limit to 3.00)"
+    assert estimate_text({"estimate": 0.6, "low": -0.2, "high": None}) == "+0.6 (-0.2 to no limit)"
+    assert [ratio_text({}), ratio_text({"ratio": 1.5})] == ["-", "1.50"]
     assert factors("specimen;area;site") == "specimen type, evaluable area and site"
     assert reason_words("too_few_pairs: 2 of at least 6") == "too few pairs (2 of at least 6)."

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from manifests import GOOD, HEAD, lines, written
 
-from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_biopsies
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_biopsies, write_table
 from tilscore.errors import DataError
 from tilscore.inputs.words import COLUMNS
 
@@ -96,6 +96,18 @@ def test_biopsies_keep_what_the_manifest_says() -> None:
     assert table["note"].tolist() == ["", "y", "x;z"]
 
 
+def test_words_that_only_the_run_was_told_reach_the_biopsy() -> None:
+    words = {name: [""] * 2 for name in COLUMNS} | {"slide_id": ["s0", "s1"], "patient_id": ["P1", "P2"]}
+    words |= {"timepoint": ["baseline"] * 2, "specimen": ["", "resection"]}
+    scores = pd.DataFrame({"slide_id": ["s1", "s0"], "status": "ok", **slide([1, 2], [1, 1]), "n_cores": 2.0})
+    scores = scores.assign(specimen="core", site=[np.nan, "liver"], tumour_mm2=1.0, tissue_mm2=1.0)
+    for name in ("stil_area_pct", "infiltrated_area_pct", "calibrated_stil_pct", "itil_density_per_mm2"):
+        scores[name] = np.nan
+    table = pool_biopsies(pd.DataFrame(words), scores)
+    assert table["specimen"].tolist() == ["core", "resection"]  # what the manifest states comes first
+    assert table["site"].tolist() == ["liver", ""]
+
+
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 500), st.floats(0.1, 30), st.sampled_from("AB")), min_size=1, max_size=6))
 def test_a_pooled_interval_holds_its_density(slides: list[tuple[int, float, str]]) -> None:
@@ -125,6 +137,17 @@ def test_biopsies_of_a_run(tmp_path: Path) -> None:
     path.write_text("path,mpp\na.svs,0.25\n")
     assert write_biopsies([path], tmp_path, say=said.append) is None  # a plain list is no manifest
     assert len(said) == 2
+
+
+def test_numbers_are_written_as_they_are(tmp_path: Path) -> None:
+    columns = {"accession": [20231145.0, np.nan], "n_score": [0.4, 3.0], "n_effective": [8.45, 12.0]}
+    columns |= {"density": [1234.5678, -0.0], "huge": [1e300, 0.000012345678]}
+    write_table(tmp_path / "t.csv", pd.DataFrame(columns))
+    assert (tmp_path / "t.csv").read_text().splitlines() == [
+        "accession,n_score,n_effective,density,huge",
+        "20231145,0.4,8.45,1234.57,1e+300",
+        ",3,12,0,1.23457e-05",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
-from tiny_sets import EPI, INF, OTH, STR, nuclei, picture, sample
+from tiny_sets import EPI, INF, OTH, STR, nuclei, picture, sample, text
 
 from tilscore.datasets import (
     FORMATS,
@@ -112,6 +112,20 @@ def test_changing_a_class_map() -> None:
     assert {e.name: e.to for e in classes.regions}["Stroma"] == UNKNOWN
     assert {e.name: e.to for e in classes.regions}["Tumor"] == Region.TUMOUR, "untyped is a word for cells"
     assert class_map("nucls", {"tumor": "ignored"}).cell("tumor", "") == IGNORED
+
+
+def test_an_ignored_nucleus_leaves_unknown_ground(tmp_path: Path) -> None:
+    """Neither a nucleus nor background: nothing is taught under it, and all is as before elsewhere."""
+    picture(tmp_path / "a.png", 100, 80)
+    text(tmp_path / "a_cells.csv", "x_px,y_px,label\n20.5,20.5,other\n70.5,40.5,stromal\n")
+    (got,) = read_set("plain", tmp_path, mpp=0.5, classes={"other": "ignored"})
+    assert nuclei(got) == [(70.5, 40.5, STR)]
+    assert got.known is not None
+    assert not got.known[20, 12:29].any()
+    assert got.known[20, [8, 32]].all()
+    assert got.known[40, 70]
+    (plain,) = read_set("plain", tmp_path, mpp=0.5)
+    assert plain.known is None
 
 
 def test_the_documentation_shows_every_class_map() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 
+from tilscore.datasets.reading import near
 from tilscore.datasets.sample import Sample
 from tilscore.errors import DataError
 from tilscore.evaluate.bootstrap import figures_with_intervals
@@ -199,7 +201,10 @@ def test_a_partly_typed_set_tells_what_it_can() -> None:
 def test_a_set_that_does_not_mark_every_nucleus_has_recall_only() -> None:
     """Nothing is known of false detections: precision, F1 and curves are absent, recall and classes are not."""
     closed, open_set = toy(6), toy(6, known=False)
+    beside = near((closed.sample.x_px, closed.sample.y_px), (800, 800), 0.5)
+    partly = replace(closed, sample=replace(closed.sample, known=beside, exhaustive=False))
     a, b = figures(pool([closed])), figures(pool([open_set]))
+    np.testing.assert_equal(figures(pool([partly])), b)  # what is known to learn from is not enough to judge by
     for name in ("detection/recall", "class/recall/inflammatory", "class/f1_given_nucleus/stromal"):
         assert a[name] == pytest.approx(b[name])
     assert a["calibration/ece/inflammatory_given_nucleus"] == pytest.approx(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,15 @@ from tilscore.backends import _results, _results_on_device
 from tilscore.config import as_values, parse_config
 from tilscore.datasets.sample import Sample
 from tilscore.errors import ConfigError, DataError
-from tilscore.evaluate.calibration import bins_of, calibrated, calibration_error, cross_fit, fit_calibration, platt
+from tilscore.evaluate.calibration import (
+    bins_of,
+    calibrated,
+    calibration_error,
+    cross_fit,
+    fit_calibration,
+    halves,
+    platt,
+)
 from tilscore.evaluate.figures import figures, pool
 from tilscore.evaluate.predict import FieldResult
 from tilscore.labels import Cell, Region
@@ -170,6 +180,39 @@ def test_the_operating_point_is_that_of_the_best_f1() -> None:
     assert at >= best - 0.01
     assert config.detection_threshold == min(config.calibration.class_thresholds) > 0
     assert config.til_threshold == config.calibration.class_thresholds[Cell.INFLAMMATORY]
+
+
+def test_a_field_that_marks_nothing_switches_nothing_off() -> None:
+    """A field with regions alone, or with some nuclei marked, beside fields with all: they alone decide."""
+    fields = [over_confident(s, 3.0, name=f"f{s}") for s in range(3)]
+    bare = fields[0].sample
+    bare = replace(bare, x_px=bare.x_px[:0], y_px=bare.y_px[:0], label=bare.label[:0])
+    silent = replace(fields[0], sample=replace(bare, known=np.zeros(bare.image.shape[:2], bool)))
+    partly = replace(fields[0], sample=replace(bare, exhaustive=False))
+    assert fit_calibration([*fields, silent, partly], name="x") == fit_calibration(fields, name="x")
+
+
+def test_where_no_operating_point_can_be_told_the_cells_stay() -> None:
+    """Only typed nuclei on ground where others lie unmarked: the types are fitted, and no cell comes or goes."""
+    whole = over_confident(5, 3.0)
+    partly = replace(whole, sample=replace(whole.sample, exhaustive=False))
+    before = ModelConfig(
+        name="m", detection_threshold=0.2, calibration=Calibration(1.5, 0.3, 1.0, (0.4, 0.3, 0.2, 0.5))
+    )
+    after = calibrated(before, [partly])
+    assert after.calibration.type_slope != 1.0
+    kept = [whole.at(c.detection_threshold, c.calibration).kept for c in (before, after)]
+    np.testing.assert_array_equal(*kept)
+    assert 0 < kept[0].sum() < len(kept[0])
+    one, two = (partly.at(before.detection_threshold, before.calibration) for _ in range(2))
+    assert all((f.kept == kept[0]).all() for f in cross_fit([[one], [two]]))
+
+
+def test_halves_keep_a_patient_together() -> None:
+    fields = [over_confident(s, 1.0, n=20, name=f"p{s % 5}") for s in range(10)]
+    parts = halves(fields)
+    assert [len(p) for p in parts] == [6, 4]
+    assert not {f.group for f in parts[0]} & {f.group for f in parts[1]}
 
 
 def test_cross_fitting_never_shows_a_fold_to_itself() -> None:

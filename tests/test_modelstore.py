@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ import torch
 from tiny_model import Canary
 
 from tilscore.cli import main
+from tilscore.config import as_values
 from tilscore.errors import ConfigError, ModelError
 from tilscore.files import sha256
+from tilscore.modelcard import Calibration
 from tilscore.modelstore import (
     ModelConfig,
     add_model,
@@ -139,10 +142,22 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_add(folder: Path, store: Path) -> None:
     added = add_model(str(folder), name="mine")
     assert added.folder == store / "mine"
-    assert find_model("mine").ident == f"mine@{read_model(folder).config.weights_sha256[:8]}"
+    assert find_model("mine").ident == read_model(folder).ident.replace("small@", "mine@")
     assert find_model("mine").config.detection_threshold == 0.31
     assert add_model(str(folder), name="mine").ident == added.ident  # once more changes nothing
     assert sorted(p.name for p in store.iterdir()) == ["mine"]
+
+
+def test_a_calibration_makes_another_model(folder: Path, store: Path) -> None:
+    """Two operating points in one table of scores are told apart, and none takes the other's place unseen."""
+    before = add_model(str(folder), name="mine")
+    model = read_model(folder)
+    config = replace(model.config, calibration=Calibration(detection_shift=0.5))
+    (folder / "config.json").write_text(json.dumps(as_values(config)))
+    assert find_model(str(folder)).ident.split("@")[1] != before.ident.split("@")[1]
+    with pytest.raises(ModelError, match="another calibration"):
+        add_model(str(folder), name="mine")
+    assert find_model("mine").ident == before.ident
 
 
 def test_add_never_replaces_nor_hides_another_model(folder: Path, store: Path, tmp_path: Path) -> None:

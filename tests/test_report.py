@@ -127,6 +127,31 @@ def test_a_real_score_fits(tmp_path: Path):
     assert compose(panels, score, title("real"), SMALL).width == SMALL.width_px
 
 
+def test_cells_below_min_prob_are_in_no_picture_and_no_count(tmp_path: Path):
+    with open_slide(a_slide(tmp_path, 600, 600), mpp=0.5) as slide:
+        regions, tissue = maps(slide.level0)
+        regions.values[:, :30] = Region.TUMOUR
+        points = cells_at(lattice(0, 0, 300, 300, 20))
+        cells = Cells(points.x_um, points.y_um, points.label, np.where(np.arange(len(points)) % 3, 0.9, 0.4))
+        cfg = ScoreConfig(bed=BedConfig(radius_um=100), min_prob=0.5)
+        score = score_slide(cells, regions, tissue, cfg)
+        bed = find_bed(regions, tissue, cfg.bed)
+        panels = draw_panels(slide, cells, regions, tissue, SMALL, bed=bed, min_prob=cfg.min_prob)
+    assert panels.cell_rows[Cell.INFLAMMATORY].n_evaluable == score.n_tils
+    assert sum(panels.cell_rows[Cell.INFLAMMATORY].n_in.values()) == (cells.prob >= 0.5).sum()
+    shown = panels.fields[0]
+    inside = shown.field.box.contains(cells.x_um, cells.y_um)
+    assert shown.n_cells[Cell.INFLAMMATORY] == (inside & (cells.prob >= 0.5)).sum()
+
+
+def test_the_bed_of_a_lymph_node_is_told_as_it_is(panels: Panels):
+    score = AScore(constants={"area_per_til_um2": 28.3, "bed": {"radius_um": 250.0, "inside_only": True}})
+    text = Page(render_report(panels, score, title("node"), NOTES)).text
+    assert "between the nests of tumour, nothing around them" in text
+    assert "within 250" not in text
+    assert "not to be scored" not in text
+
+
 def test_flatten_names_every_leaf():
     nested = {"a": {"b": 1, "c": [1, 2]}, "d": [{"e": None}], "f": ""}
     assert list(flatten(nested)) == [("a.b", "1"), ("a.c", "1, 2"), ("d[0].e", "none"), ("f", "none")]

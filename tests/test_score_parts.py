@@ -66,6 +66,18 @@ def test_each_core_has_its_score(width_um: int) -> None:
     assert spread["sd"] == pytest.approx((two["til_density_per_mm2"] - one["til_density_per_mm2"]) / math.sqrt(2))
 
 
+def test_pen_is_no_core_and_joins_none() -> None:
+    tissue = Raster(np.zeros((300, 400), np.uint8), Grid(8.0, 400, 300))
+    tissue.values[20:120, 20:100] = Area.TISSUE
+    tissue.values[20:120, 300:380] = Area.TISSUE
+    tissue.values[60:70, 100:300] = Area.PEN  # a line from one to the other
+    tissue.values[200:280, 100:300] = Area.PEN  # a number written on the glass
+    tissue.values[40:50, 40:60] = Area.BLUR
+    cores = find_cores(tissue, ScoreConfig().cores)
+    assert len(cores) == 2
+    assert cores.tissue_mm2 == pytest.approx([0.512, 0.512])
+
+
 def test_debris_is_no_core() -> None:
     tissue = Raster(np.zeros((200, 250), np.uint8), Grid(8.0, 250, 200))
     tissue.values[10:60, 10:60] = Area.TISSUE

@@ -185,6 +185,23 @@ def test_few_cells_have_a_reason_and_no_number() -> None:
     assert {v["status"] for v in empty["statistics"].values()} == {"none"}
 
 
+def test_distances_beyond_the_window_are_null(tmp_path: Path) -> None:
+    cells, regions, bed = scene()
+    small = np.zeros_like(bed)
+    small[:35, :35] = True
+    scale = np.random.default_rng(3).uniform(0, 35 * regions.grid.mpp, (2, len(cells)))
+    made = spatial_statistics(Cells(*scale, cells.label, np.ones(len(cells))), regions, small)
+    write_spatial(tmp_path / "spatial.json", "a", made)
+    for name in ("til_to_til", "tumour_to_til"):
+        entry = json.loads((tmp_path / "spatial.json").read_text())["statistics"][name]
+        side = 35 * regions.grid.mpp
+        assert entry["g"][0] > 0
+        assert all(v is None for r, v in zip(entry["r_um"], entry["g"], strict=True) if r > 1.5 * side)
+        assert entry["k_um2"][-1] is None
+        assert entry["l_um"][-1] is None
+        assert 0 not in entry["g"]
+
+
 def test_moving_everything_changes_nothing() -> None:
     """By a multiple of all squares, as these lie from the slide's origin on; positions are float32."""
     cfg = SpatialConfig(mixing_um=(100.0, 200.0))

@@ -102,6 +102,21 @@ def test_one_pair_in_a_rectangle(path, rel: float) -> None:  # type: ignore[no-u
     assert found.k_um2[-1] == pytest.approx((a * b) ** 2 / covariance, rel=rel)
 
 
+@pytest.mark.parametrize("path", [pair_correlation, pair_correlation_exact])
+def test_what_a_window_cannot_hold_is_not_known(path) -> None:  # type: ignore[no-untyped-def]
+    """A square of 140 um holds no pair beyond its diagonal of 198 um: there g is no number, and it was never 0."""
+    grid, rng = Grid(4.0, 35, 35), np.random.default_rng(5)
+    found = path(rng.uniform(0, 140, (300, 2)), None, np.ones(grid.shape, bool), grid, max_um=300)
+    known = np.isfinite(found.g)
+    last = int(known.sum())
+    assert known[:last].all()
+    assert not known[last:].any()
+    assert 150 < found.r_um[last - 1] < 198
+    for values in (found.k_um2, found.l_um):
+        assert np.array_equal(np.isfinite(values), known)
+    assert found.g[1:15] == pytest.approx(np.ones(14), rel=0.25)
+
+
 def test_laws_of_pairs() -> None:
     rng = np.random.default_rng(8)
     points = inside(clumps(rng))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +22,12 @@ from tilscore.config import load_config
 from tilscore.datasets import UNTYPED, Sample, read_plain, with_derived_regions
 from tilscore.errors import ConfigError, DataError
 from tilscore.labels import UNKNOWN, Cell, Region
-from tilscore.nets import CellMaps
+from tilscore.modelcard import Calibration, ModelConfig
+from tilscore.modelstore import save_model
+from tilscore.nets import CellMaps, TilNet
 from tilscore.targets import LossConfig, Targets, encode, loss
-from tilscore.train import Crops, TrainConfig, split, train
+from tilscore.train import Crops, TrainConfig, predict_folds, predict_model, split, train
+from tilscore.train.data import field_id
 from tilscore.train.run import blend, usable_precision
 
 REPO = Path(__file__).parents[1]
@@ -133,6 +137,12 @@ def test_derived_regions_of_a_closed_form_field() -> None:
     assert (regions[:, 170:230] == UNKNOWN).all()
     assert (regions[:70, 270:] == Region.STROMA).all()
     assert (regions[90:110, 340:360] == Region.OTHER).all()
+    known = np.ones((200, 400), bool)
+    known[:, 300:] = False  # unmarked epithelium may lie there
+    part = with_derived_regions(replace(sample, known=known)).regions
+    assert part is not None
+    assert (part[:, 300:] == UNKNOWN).all()
+    np.testing.assert_array_equal(part[:, :300], regions[:, :300])
 
 
 def test_folds_partition_the_fields(data: Path) -> None:
@@ -186,6 +196,26 @@ def test_the_stage(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "fields: 4 fields, 100 nuclei" in capsys.readouterr().out
     assert json.loads(out.read_text())["pools"][0]["n_nuclei"] == 100
     assert main([*common, *runs[:1], *runs[:1]]) == 1, "one fold twice is no cross-validation"
+    # More fields by another day: what a run held out stays what it held out.
+    noted = json.loads((tmp_path / "a" / "run.json").read_text())["held_out"]
+    cfg, data = load_config(TrainConfig, Path(config)), shutil.copytree(data, tmp_path / "data")
+    for seed in range(40, 47):
+        write(dots(seed), data / "fields")
+    assert {field_id(s) for s in split(read_plain(data / "fields", 0.5), cfg, 0)[1]} != set(noted)
+    assert [field_id(f.sample) for f in predict_folds(cfg, data, [tmp_path / "a"])[0]] == noted
+    (data / noted[0]).with_name(f"{noted[0].split('/')[1]}_cells.csv").unlink()
+    with pytest.raises(DataError, match="held out are not there"):
+        predict_folds(cfg, data, [tmp_path / "a"])
+
+
+def test_a_threshold_that_was_asked_for_is_that_of_every_class(data: Path, tmp_path: Path) -> None:
+    cfg = load_config(TrainConfig, REPO / "configs/train/tiny.yaml")
+    torch.manual_seed(0)
+    strict = ModelConfig(name="m", detection_threshold=0.9, calibration=Calibration(class_thresholds=(0.9,) * 4))
+    folder = str(save_model(tmp_path / "m", TilNet(), strict).folder)
+    n_cells = [sum(f.kept.sum() for f in predict_model(cfg, data, folder, threshold=t)) for t in (None, 0.001)]
+    assert n_cells[0] == 0
+    assert n_cells[1] > 0
 
 
 def test_describe_tells_what_is_read(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,6 +252,30 @@ def test_resume_goes_on_where_it_stopped(data: Path, tmp_path: Path) -> None:
     last = torch.load(tmp_path / "r" / "checkpoints" / "last.ckpt", weights_only=False)
     assert last["global_step"] == 4
     assert any(not np.array_equal(before[k], after[k]) for k in before)
+
+
+def test_resume_after_the_last_step_keeps_the_averaged_weights(data: Path, tmp_path: Path) -> None:
+    base = ["train", "--config", str(REPO / "configs/train/tiny.yaml"), "--data", str(data), "--quiet", "--fold", "0"]
+    assert main([*base, "--out", str(tmp_path / "r")]) == 0
+    before = load_file(tmp_path / "r" / "model" / "model.safetensors")
+    assert main([*base, "--out", str(tmp_path / "r"), "--resume"]) == 0
+    after = load_file(tmp_path / "r" / "model" / "model.safetensors")
+    assert all(np.array_equal(before[k], after[k]) for k in before)
+    assert main([*base[:-1], "1", "--out", str(tmp_path / "r"), "--resume"]) == 2, "another fold is another run"
+
+
+def test_patience_goes_on_after_a_resume_and_needs_nuclei_to_find(data: Path, tmp_path: Path) -> None:
+    cfg = replace(load_config(TrainConfig, REPO / "configs/train/tiny.yaml"), patience=3)
+    train(replace(cfg, steps=2), data, tmp_path / "r", fold=0, progress=False)
+    train(cfg, data, tmp_path / "r", fold=0, resume=True, progress=False)
+    last = torch.load(tmp_path / "r" / "checkpoints" / "last.ckpt", weights_only=False)
+    assert last["global_step"] == 4
+    blind = shutil.copytree(data, tmp_path / "data")
+    for path in (blind / "fields").glob("*_cells.csv"):
+        name = path.name.removesuffix("_cells.csv")
+        cv2.imwrite(str(path.with_name(f"{name}_known.png")), np.zeros((320, 320), np.uint8))
+    with pytest.raises(ConfigError, match="patience needs"):
+        train(cfg, blind, tmp_path / "s", fold=0, progress=False)
 
 
 @pytest.mark.parametrize("path", sorted((REPO / "configs/train").glob("*.yaml")), ids=lambda p: p.name)

@@ -74,10 +74,10 @@ def crop_at(sample: Sample, matrix: NDArray[np.float64], size_px: int) -> Crop:
     centre[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
     size = (size_px, size_px)
     reduce = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    image = sample.image
+    image, of_image = sample.image, centre.copy()
     if reduce < 0.75:
         image = np.asarray(cv2.blur(image, (2, 2), anchor=(0, 0)), np.uint8)
-        centre[:, 2] += matrix[:, :2] @ (0.5, 0.5)  # pixel i of the blurred image lies at the edge i + 1
+        of_image[:, 2] += matrix[:, :2] @ (0.5, 0.5)  # pixel i of the blurred image lies at the edge i + 1
     height, width = image.shape[:2]
     known = np.ones((height, width), np.uint8) if sample.known is None else sample.known.astype(np.uint8)
     if sample.regions is None:
@@ -85,7 +85,7 @@ def crop_at(sample: Sample, matrix: NDArray[np.float64], size_px: int) -> Crop:
     else:
         warped = cv2.warpAffine(sample.regions, centre, size, flags=cv2.INTER_NEAREST, borderValue=UNKNOWN)
         regions = np.asarray(warped, np.uint8)
-    seen = cv2.warpAffine(image, centre, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    seen = cv2.warpAffine(image, of_image, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     xy = np.stack([sample.x_px, sample.y_px], 1) @ matrix[:, :2].T + matrix[:, 2]
     near = ((xy > -8) & (xy < size_px + 8)).all(1)
     return Crop(

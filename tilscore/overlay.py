@@ -98,7 +98,8 @@ def draw_overlay(
     """
     cfg = cfg or OverlayConfig()
     ok = score.status == "ok"
-    panels = draw_panels(slide, cells, regions, tissue, cfg, bed=bed, evaluable=ok, cores=score.cores)
+    how: dict[str, Any] = {"bed": bed, "evaluable": ok, "cores": score.cores}
+    panels = draw_panels(slide, cells, regions, tissue, cfg, min_prob=score.constants.get("min_prob", 0.0), **how)
     return compose(panels, score, title, cfg)
 
 

@@ -112,6 +112,7 @@ def draw_panels(
     *,
     bed: NDArray[np.bool_] | None = None,
     evaluable: bool = True,
+    min_prob: float = 0.0,
     cores: Sequence[Mapping[str, Any]] = (),
 ) -> Panels:
     """Draw every picture of one slide.
@@ -123,6 +124,7 @@ def draw_panels(
     tissue : values of `labels.Area`; usually of another mpp.
     bed : [h w] bool on the grid of `regions`, the tumour bed; None if there is none, then all tissue counts.
     evaluable : False leaves out the density map: a slide without a score shows no colours that read as one.
+    min_prob : inflammatory cells of a lower probability are left out, as in the score.
     cores : pieces of tissue with `core` (their number) and `box_um`, as in `score.json`; framed if several.
 
     Raises
@@ -130,6 +132,7 @@ def draw_panels(
     SlideError : the slide cannot be read.
     """
     cfg = cfg or OverlayConfig()
+    cells = cells[(cells.prob >= min_prob) | (cells.label != Cell.INFLAMMATORY)]
     maps = Maps(cells, regions, tissue, bed, evaluable_stroma(regions, tissue, bed))
     fields = choose_fields(cells, regions, tissue, bed, cfg.fields, whole=slide.level0.box)
     side_px = cfg.field_px * (2 if len(fields) == 1 else 1)

@@ -183,10 +183,9 @@ class SlideJob:
         threshold = self.notes.get("infer", {}).get("til_threshold")
         if cfg.fields.prob_threshold is None and threshold is not None:
             cfg = replace(cfg, fields=replace(cfg.fields, prob_threshold=threshold))
-        shown = as_regions(parts, regions)
-        panels = draw_panels(
-            self.slide, cells, shown, tissue, cfg, bed=bed_of(parts), evaluable=evaluable, cores=score.cores
-        )
+        shown, lowest = as_regions(parts, regions), float(score.constants.get("min_prob", 0.0))
+        how: dict[str, Any] = {"bed": bed_of(parts), "evaluable": evaluable, "cores": score.cores, "min_prob": lowest}
+        panels = draw_panels(self.slide, cells, shown, tissue, cfg, **how)
         ident = self.notes.get("model", {}).get("ident", "unknown")
         title = Title(self.spec.slide_id, ident, self.slide.mpp, self.slide.mpp_source)
         write_overlay(self.folder / "overlay.png", compose(panels, score, title, cfg))

@@ -27,7 +27,8 @@ LIMITS = (
     "Inflammatory cells are lymphocytes and plasma cells, with some granulocytes, which the guideline leaves out.",
     "Tumour means epithelium. Invasive and in situ carcinoma and benign glands are not told apart, so stroma around "
     "ducts and normal lobules may be counted.",
-    "In a lymph node the resident lymphoid tissue cannot be told from infiltrate; such slides are not to be scored.",
+    "In a lymph node only what lies between the nests of the deposit is scored. The node's own lymphocytes cannot be "
+    "told from infiltrate there: compare such a score with care.",
     "The score was not validated for clinical use. A pathologist must look at the pictures before a number is used.",
 )
 
@@ -65,7 +66,9 @@ def definitions(score: ScoreLike) -> list[Definition]:
     size = score.constants.get("area_per_til_um2")
     bed = score.constants.get("bed")
     where = "the given area" if bed == "given" else "the tumour bed"
-    if isinstance(bed, Mapping) and "radius_um" in bed:
+    if isinstance(bed, Mapping) and bed.get("inside_only"):
+        where += " (what lies between the nests of tumour, nothing around them)"
+    elif isinstance(bed, Mapping) and "radius_um" in bed:
         where += f" (within {bed['radius_um']:g} µm of tumour)"
     inside = "Inflammatory cells whose centre lies in"
     share = "The share of evaluable stroma that these cells cover if each takes "

@@ -85,7 +85,7 @@ def train(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """Measure models on annotated tiles."""
-    from tilscore.evaluate import as_table, cross_fit, report, summarise
+    from tilscore.evaluate import as_table, cross_fit, halves, report, summarise
     from tilscore.train import TrainConfig, predict_folds, predict_model
 
     if bool(args.model) == bool(args.folds):
@@ -103,7 +103,7 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.calibrate:
         _calibrate(args.calibrate, fields)
         # One run alone: every other field is judged under what the rest of them says.
-        parts = parts if len(parts) > 1 else [fields[::2], fields[1::2]]
+        parts = parts if len(parts) > 1 else halves(fields)
         fields, title = cross_fit(parts), f"{title}, each part calibrated on the others"
     print(as_table(summarise(fields)))
     if args.out or args.html:
@@ -114,7 +114,11 @@ def evaluate(args: argparse.Namespace) -> int:
 def _calibrate(address: str, fields: list[FieldResult]) -> None:
     from tilscore.evaluate import calibrated
     from tilscore.modelstore import find_model
+    from tilscore.modelstore.hub import is_hub
 
+    if is_hub(address):
+        do = "add it to the store first, under another name: tilscore models add"
+        raise UsageError("a copy of a hub's model is never changed", found=address, do=do)
     model = find_model(address)
     config = calibrated(model.config, fields, name=f"{len(fields)} held-out fields")
     write_json(model.folder / "config.json", as_values(config))

@@ -99,6 +99,7 @@ def _sample(
         patient=patient,
         centre=centre,
         complete=(Cell.EPITHELIAL,) if partial and keep.all() else (),
+        exhaustive=not partial,
     )
 
 

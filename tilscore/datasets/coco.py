@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tilscore.datasets.classes import IGNORED, ClassMap, Entry
+from tilscore.datasets.classes import ClassMap, Entry
 from tilscore.datasets.reading import found_files, instance_centres, outline_centre, read_rgb, tcga
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
@@ -70,16 +70,15 @@ def read_coco(
             words = [names.get(o["category_id"], str(o["category_id"])) for o in objects]
             label = classes.cell_labels(words, path)
             xy = np.array([centre(o, path) for o in objects], np.float32).reshape(-1, 2)
-            keep = label != IGNORED
             patient, site = tcga(picture.stem)
             yield Sample(
                 name=picture.stem,
                 source="coco",
                 image=np.ascontiguousarray(read_rgb(picture)[..., ::-1]) if bgr else read_rgb(picture),
                 mpp=mpp or MPP,
-                x_px=xy[keep, 0],
-                y_px=xy[keep, 1],
-                label=label[keep],
+                x_px=xy[:, 0],
+                y_px=xy[:, 1],
+                label=label,
                 group=patient or picture.stem,
                 patient=patient,
                 centre=site,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tilscore.datasets.classes import IGNORED, ClassMap, Entry
+from tilscore.datasets.classes import ClassMap, Entry
 from tilscore.datasets.reading import found_files, instance_centres, instance_codes, read_mat, read_rgb
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
@@ -52,15 +52,14 @@ def read_consep(root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = 
             raise DataError("maps have another size than the image", where=table, found=f"{inst.shape}, {types.shape}")
         _, (x, y) = instance_centres(inst)
         label = classes.cell_codes(instance_codes(inst, types), table)
-        keep = label != IGNORED
         yield Sample(
             name=table.stem,
             source="consep",
             image=image,
             mpp=mpp or MPP,
-            x_px=x[keep],
-            y_px=y[keep],
-            label=label[keep],
+            x_px=x,
+            y_px=y,
+            label=label,
             group=table.stem,
             centre="UHCW",
             organ="colon",

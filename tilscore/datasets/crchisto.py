@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from tilscore.datasets.classes import IGNORED, ClassMap, Entry
+from tilscore.datasets.classes import ClassMap, Entry
 from tilscore.datasets.reading import found_files, read_mat, read_rgb
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.labels import Cell
@@ -54,16 +54,15 @@ def read_crchisto(root: Path, *, classes: ClassMap = CLASSES, mpp: float | None 
             rest = rest[cKDTree(xy).query(rest)[0] > SAME_PX]
         xy = np.concatenate([xy, rest])
         label = np.concatenate([label, classes.cell_labels(["no type"] * len(rest), table)])
-        keep = label != IGNORED
-        xy = np.clip(xy, 0, [image.shape[1], image.shape[0]]).astype(np.float32)[keep]
+        x, y = np.clip(xy, 0, [image.shape[1], image.shape[0]]).astype(np.float32).T
         yield Sample(
             name=name,
             source="crchisto",
             image=image,
             mpp=mpp or MPP,
-            x_px=xy[:, 0],
-            y_px=xy[:, 1],
-            label=label[keep],
+            x_px=x,
+            y_px=y,
+            label=label,
             group=name,
             centre="UHCW",
             organ="colon",

@@ -43,8 +43,10 @@ def with_derived_regions(sample: Sample) -> Sample:
     height, width = sample.image.shape[:2]
     small = np.asarray(cv2.resize(sample.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     regions = _derive(small, sample.x_px * scale, sample.y_px * scale, sample.label)
-    full = cv2.resize(regions, (width, height), interpolation=cv2.INTER_NEAREST)
-    return replace(sample, regions=np.asarray(full, np.uint8))
+    full = np.array(cv2.resize(regions, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+    if sample.known is not None and Cell.EPITHELIAL not in sample.complete:
+        full[~sample.known] = UNKNOWN  # unmarked epithelium may lie there
+    return replace(sample, regions=full)
 
 
 def _distance(points: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tilscore.datasets.classes import IGNORED, ClassMap, Entry
+from tilscore.datasets.classes import ClassMap, Entry
 from tilscore.datasets.reading import found_files, instance_centres, instance_codes, read_mat, read_rgb
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
@@ -100,11 +100,9 @@ def _sample(
     label: NDArray[np.int8],
     mpp: float | None,
 ) -> Sample:
-    keep = label != IGNORED
-    x, y = (p[keep] for p in points)
     centre = _origin(name)
     return Sample(
-        name, source, image, mpp or MPP, x, y, label[keep], group=group, patient="", centre=centre, organ="colon"
+        name, source, image, mpp or MPP, *points, label, group=group, patient="", centre=centre, organ="colon"
     )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tilscore.datasets.classes import IGNORED, ClassMap, Entry
+from tilscore.datasets.classes import ClassMap, Entry
 from tilscore.datasets.reading import Points, found_files, outline_centre, read_mask, read_rgb, tcga
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
@@ -61,15 +61,14 @@ def read_nucls(root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = N
             known = (mask[..., 0] if mask.ndim == 3 else mask) > 0
         points, label = _nuclei(table, classes)
         patient, centre = tcga(table.stem)
-        keep = label != IGNORED
         yield Sample(
             name=table.stem,
             source="nucls",
             image=image,
             mpp=mpp or MPP,
-            x_px=points[0][keep],
-            y_px=points[1][keep],
-            label=label[keep],
+            x_px=points[0],
+            y_px=points[1],
+            label=label,
             known=known,
             group=patient or table.stem,
             patient=patient,

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tilscore.datasets.classes import IGNORED, ClassMap, Entry
+from tilscore.datasets.classes import ClassMap, Entry
 from tilscore.datasets.reading import found_files, read_rgb, tcga
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
@@ -59,15 +59,14 @@ def read_ocelot(root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = 
         except (KeyError, TypeError) as err:
             raise DataError("metadata lacks a key", where=root / "metadata.json", found=f"{table.stem}: {err}") from err
         patient, centre = tcga(slide)
-        keep = label != IGNORED
         yield Sample(
             name=table.stem,
             source="ocelot",
             image=image,
             mpp=mpp or stated,
-            x_px=x[keep],
-            y_px=y[keep],
-            label=label[keep],
+            x_px=x,
+            y_px=y,
+            label=label,
             regions=regions,
             group=patient or slide,
             patient=patient,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tilscore.datasets.classes import IGNORED, ClassMap, Entry
+from tilscore.datasets.classes import ClassMap, Entry
 from tilscore.datasets.reading import found_files, instance_centres
 from tilscore.datasets.sample import Sample
 from tilscore.errors import DataError
@@ -57,15 +57,14 @@ def read_pannuke(
             parts = [_channel(masks[i, ..., c], c, classes, path) for c in range(5)]
             label = np.concatenate([p[1] for p in parts])
             x, y = np.concatenate([p[0] for p in parts], axis=1)
-            keep = label != IGNORED
             yield Sample(
                 name=f"{fold}-{i:04d}",
                 source="pannuke",
                 image=np.asarray(images[i]).astype(np.uint8),
                 mpp=mpp or MPP,
-                x_px=x[keep],
-                y_px=y[keep],
-                label=label[keep],
+                x_px=x,
+                y_px=y,
+                label=label,
                 group=fold,
                 organ=organ.replace("_", " "),
             )

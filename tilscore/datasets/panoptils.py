@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tilscore.datasets.classes import IGNORED, ClassMap, Entry
+from tilscore.datasets.classes import ClassMap, Entry
 from tilscore.datasets.reading import found_files, outline_centre, read_mask, read_rgb, tcga
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
@@ -66,16 +66,15 @@ def read_panoptils(root: Path, *, classes: ClassMap = CLASSES, mpp: float | None
         if mask.ndim != 3:
             raise DataError("mask has no channels for regions and nuclei", where=path, found=mask.shape)
         xy, label = _nuclei(part / "csv" / f"{path.stem}.csv", classes)
-        keep = label != IGNORED
         patient, centre = tcga(path.stem)
         yield Sample(
             name=path.stem,
             source="panoptils",
             image=image,
             mpp=mpp or MPP,
-            x_px=xy[keep, 0],
-            y_px=xy[keep, 1],
-            label=label[keep],
+            x_px=xy[:, 0],
+            y_px=xy[:, 1],
+            label=label,
             known=mask[..., 1] != LEFT_OUT,
             regions=classes.region_codes(mask[..., 0], path),
             group=patient or path.stem,

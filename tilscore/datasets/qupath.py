@@ -168,9 +168,8 @@ def _label(one: Feature, classes: ClassMap, where: Path) -> int:
 
 
 def _add_nuclei(out: _Marks, xy: NDArray[np.float64], label: int) -> None:
-    if label != IGNORED:
-        out.xy += [(float(x), float(y)) for x, y in xy]
-        out.label += [label] * len(xy)
+    out.xy += [(float(x), float(y)) for x, y in xy]
+    out.label += [label] * len(xy)
 
 
 def _samples(slide: Slide, name: str, marks: _Marks, path: Path, facts: Facts) -> Iterator[Sample]:
@@ -228,7 +227,7 @@ def _sample(slide: Slide, window: Window, part: BaseGeometry, marks: _Marks, key
             regions[filled(shape) & inside] = to
     xy = (np.array(marks.xy).reshape(-1, 2) - corner) / grid.mpp
     here = ((xy >= 0) & (xy < (window.w, window.h))).all(axis=1)
-    regions_only = bool(marks.areas) and not marks.xy
+    regions_only = bool(marks.areas) and all(label == IGNORED for label in marks.label)
     return Sample(
         source="qupath",
         image=slide.read(window),

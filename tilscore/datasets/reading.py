@@ -143,11 +143,11 @@ def instance_codes(inst: NDArray[np.integer], codes: NDArray[np.integer]) -> NDA
     return np.asarray(votes.argmax(axis=1), np.int64)
 
 
-def near(points: Points, shape: tuple[int, ...], mpp: float) -> NDArray[np.bool_]:
-    """[h w] the ground within `NEAR_UM` of a point: where a set that labels some nuclei only is known."""
+def near(points: Points, shape: tuple[int, ...], mpp: float, reach_um: float = NEAR_UM) -> NDArray[np.bool_]:
+    """[h w] the ground within `reach_um` of a point; by default, where a set that labels some nuclei only is known."""
     out = np.zeros(shape[:2], np.uint8)
     for x, y in zip(*points, strict=True):
-        cv2.circle(out, (round(float(x) - 0.5), round(float(y) - 0.5)), max(1, round(NEAR_UM / mpp)), 1, -1)
+        cv2.circle(out, (round(float(x) - 0.5), round(float(y) - 0.5)), max(1, round(reach_um / mpp)), 1, -1)
     return out.astype(bool)
 
 

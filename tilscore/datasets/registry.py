@@ -28,11 +28,14 @@ from tilscore.datasets import (
     qupath,
     tiger,
 )
-from tilscore.datasets.classes import ClassMap
+from tilscore.datasets.classes import IGNORED, ClassMap
+from tilscore.datasets.reading import near
 from tilscore.datasets.sample import Sample
 from tilscore.errors import ConfigError
 
 Reader = Callable[..., Iterator[Sample]]
+IGNORED_UM = 5.0
+"""Half the width of a large nucleus."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,24 @@ def read_set(
             scanner=sample.scanner or scanner,
             centre=sample.centre or centre,
         )
+        told = without_ignored(told)
         out.append(told if coarsen_to_mpp is None else coarsened(told, coarsen_to_mpp))
     return out
+
+
+def without_ignored(sample: Sample) -> Sample:
+    """`sample` without the nuclei of ignored classes; within `IGNORED_UM` of them it is not known what there is."""
+    ignored = sample.label == IGNORED
+    if not ignored.any():
+        return sample
+    unclear = near((sample.x_px[ignored], sample.y_px[ignored]), sample.image.shape, sample.mpp, IGNORED_UM)
+    return replace(
+        sample,
+        x_px=sample.x_px[~ignored],
+        y_px=sample.y_px[~ignored],
+        label=sample.label[~ignored],
+        known=~unclear if sample.known is None else sample.known & ~unclear,
+    )
 
 
 def coarsened(sample: Sample, mpp: float) -> Sample:

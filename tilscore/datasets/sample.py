@@ -27,7 +27,8 @@ class Sample:
     image : [h w 3] uint8, RGB.
     mpp : microns per pixel of `image`.
     x_px, y_px : [n] float32, nucleus centres in continuous pixel coordinates (0 = edge of pixel 0).
-    label : [n] int8, values of `labels.Cell`, or `UNTYPED`.
+    label : [n] int8, values of `labels.Cell`, or `UNTYPED`; from a reader also `classes.IGNORED`, which `read_set`
+        takes out.
     known : [h w] bool, where a missing nucleus means that there is none; None = everywhere.
     regions : [h w] uint8, values of `labels.Region` or `labels.UNKNOWN`; None = unknown everywhere.
     group : what a split must keep together: the patient where the set tells it, else the image.
@@ -35,6 +36,8 @@ class Sample:
     centre : where the slide comes from, e.g. `TCGA-A1`; "" = not told.
     organ, scanner : lower-case words; "" = not told.
     complete : classes of which every nucleus of the field is labelled, even where `known` is False.
+    exhaustive : False where a set labels some nuclei only and `known` is what lies right beside them: enough to learn
+        from, but a detection elsewhere is neither right nor wrong, so recall is all that can be measured.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Sample:
     organ: str = ""
     scanner: str = ""
     complete: tuple[Cell, ...] = ()
+    exhaustive: bool = True
 
     def __post_init__(self) -> None:
         if not len(self.x_px) == len(self.y_px) == len(self.label):
@@ -60,6 +64,10 @@ class Sample:
             mask = getattr(self, name)
             if mask is not None and mask.shape != self.image.shape[:2]:
                 raise ValueError(f"{self.source}/{self.name}: {name} has shape {mask.shape}, image {self.image.shape}")
+
+    def __deepcopy__(self, _memo: dict[int, object]) -> Sample:
+        """Itself: it is never changed, and who copies a training task need not copy its pictures."""
+        return self
 
     @property
     def area_mm2(self) -> float:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.datasets import coco
-from tilscore.datasets.classes import IGNORED, ClassMap, Entry
+from tilscore.datasets.classes import ClassMap, Entry
 from tilscore.datasets.reading import found_files, near, no_points, read_mask, read_rgb, tcga
 from tilscore.datasets.sample import Sample
 from tilscore.errors import DataError
@@ -71,8 +71,7 @@ def _cells(part: Path, classes: ClassMap, mpp: float) -> Iterator[Sample]:
         label = classes.cell_labels([names.get(o["category_id"], str(o["category_id"])) for o in objects], path)
         boxes = np.array([o["bbox"] for o in objects], np.float64).reshape(-1, 4)
         xy = (boxes[:, :2] + boxes[:, 2:] / 2).astype(np.float32)
-        keep = label != IGNORED
-        yield _sample(coco.find_picture(path, str(image["file_name"])), (xy[keep], label[keep]), classes, mpp)
+        yield _sample(coco.find_picture(path, str(image["file_name"])), (xy, label), classes, mpp)
 
 
 def _sample(
@@ -98,6 +97,7 @@ def _sample(
         centre=centre,
         organ="breast",
         complete=() if nuclei is None else (Cell.INFLAMMATORY,),
+        exhaustive=False,
     )
 
 

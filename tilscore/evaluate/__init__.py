@@ -1,6 +1,6 @@
 """Evaluation as a stage: a network against annotated fields, its figures with intervals, and its calibration."""
 
-from tilscore.evaluate.calibration import calibrated, cross_fit, fit_calibration
+from tilscore.evaluate.calibration import calibrated, cross_fit, fit_calibration, halves
 from tilscore.evaluate.predict import (
     RADII_UM,
     RADIUS_UM,
@@ -25,6 +25,7 @@ __all__ = [
     "evaluate_net",
     "fit_calibration",
     "flat_scores",
+    "halves",
     "match_sample",
     "predict_all",
     "predict_crop",

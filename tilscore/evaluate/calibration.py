@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import log_expit, log_softmax
+from scipy.special import expit, log_expit, log_softmax, logit
 
 from tilscore.errors import DataError
 from tilscore.evaluate.predict import FieldResult, by_set
@@ -27,14 +27,14 @@ THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.01), 2)
 """Operating points that are tried, as calibrated P(nucleus)."""
 
 
-def platt(logit: NDArray[np.floating], hit: NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope and shift of the logistic regression of `hit` [n] on `logit` [n] (Platt 1999), the slope above 0.
+def platt(logits: NDArray[np.floating], hit: NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and shift of the logistic regression of `hit` [n] on `logits` [n] (Platt 1999), the slope above 0.
 
     Slope 1 and shift 0 where there are fewer than `MIN_CASES` hits or misses.
     """
     if min(int(hit.sum()), int((~hit).sum())) < MIN_CASES:
         return 1.0, 0.0
-    x, sign = np.asarray(logit, float), np.where(hit, 1.0, -1.0)
+    x, sign = np.asarray(logits, float), np.where(hit, 1.0, -1.0)
 
     def cost(v: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         z = sign * (v[0] * x + v[1])
@@ -67,9 +67,10 @@ def temperature(logits: NDArray[np.floating], label: NDArray[np.int64]) -> float
 def fit_calibration(fields: Sequence[FieldResult], *, name: str = "") -> Calibration:
     """Calibration and operating points from fields that were held out of training.
 
-    Detection is fitted on every candidate that counts (`FieldResult.judged`), the types on all candidates that found a
-    typed nucleus. The common operating point has the best detection F1, averaged over sets; each class's is the
-    nearest to it at which the class's F1 is within `CLOSE` of its best: class curves are flat and their tops wander.
+    Detection is fitted on every candidate that counts (`FieldResult.judged`) where every nucleus is marked, the types
+    on all candidates that found a typed nucleus. The common operating point has the best detection F1, averaged over
+    sets; each class's is the nearest to it at which the class's F1 is within `CLOSE` of its best: class curves are
+    flat and their tops wander.
 
     Parameters
     ----------
@@ -81,9 +82,10 @@ def fit_calibration(fields: Sequence[FieldResult], *, name: str = "") -> Calibra
     """
     if not fields:
         raise DataError("no field to calibrate on", do="give fields that were held out of training")
-    logit = np.concatenate([f.found.logit[f.judged] for f in fields])
-    hit = np.concatenate([(f.owner >= 0)[f.judged] for f in fields])
-    slope, shift = platt(logit, hit)
+    marked = [f for f in fields if f.known_mm2 > 0] or fields
+    logits = np.concatenate([f.found.logit[f.judged] for f in marked])
+    hit = np.concatenate([(f.owner >= 0)[f.judged] for f in marked])
+    slope, shift = platt(logits, hit)
     label = np.concatenate([_label(f) for f in fields])
     types = np.concatenate([f.found.type_logits for f in fields])
     type_slope = temperature(types[label >= 0], label[label >= 0])
@@ -99,8 +101,11 @@ def _label(f: FieldResult) -> NDArray[np.int64]:
 
 
 def _thresholds(fields: list[FieldResult]) -> tuple[float, ...]:
-    """One threshold a class; a class with too few nuclei in every set gets that of detection as a whole."""
-    sets = [own for own in by_set(fields).values() if all(f.known_mm2 > 0 for f in own)]
+    """One threshold a class; a class with too few nuclei in every set gets that of detection as a whole.
+
+    All 0 where no set has enough nuclei on ground where every one is marked.
+    """
+    sets = list(by_set([f for f in fields if f.known_mm2 > 0]).values())
     whole = _mean_curve(sets, None)
     if whole is None:
         return (0.0,) * len(Cell)
@@ -145,8 +150,23 @@ def _f1_curve(fields: list[FieldResult], cell: Cell | None) -> NDArray[np.float6
 def calibrated(config: ModelConfig, fields: Sequence[FieldResult], *, name: str = "") -> ModelConfig:
     """`config` with the calibration fitted on `fields`, and its detection threshold at the lowest of the classes."""
     fitted = fit_calibration(fields, name=name)
-    lowest = min(fitted.class_thresholds)
-    return replace(config, calibration=fitted, detection_threshold=lowest or config.detection_threshold)
+    threshold, fitted = _operating_point(fitted, config.detection_threshold, config.calibration)
+    return replace(config, calibration=fitted, detection_threshold=threshold)
+
+
+def _operating_point(fitted: Calibration, threshold: float, before: Calibration) -> tuple[float, Calibration]:
+    """Detection threshold and calibration to work with.
+
+    Where the fields could not tell an operating point, the one `before` moves to the new scale: the same cells.
+    """
+    if any(fitted.class_thresholds):
+        return min(fitted.class_thresholds), fitted
+
+    def moved(p: float) -> float:
+        raw = (logit(p) - before.detection_shift) / before.detection_slope
+        return float(expit(fitted.detection_slope * raw + fitted.detection_shift))
+
+    return moved(threshold), replace(fitted, class_thresholds=tuple(moved(p) for p in before.class_thresholds))
 
 
 def cross_fit(parts: Sequence[Sequence[FieldResult]]) -> list[FieldResult]:
@@ -165,8 +185,14 @@ def cross_fit(parts: Sequence[Sequence[FieldResult]]) -> list[FieldResult]:
     out = []
     for i, part in enumerate(parts):
         fitted = fit_calibration([f for k, other in enumerate(parts) if k != i for f in other])
-        out += [f.at(min(fitted.class_thresholds), fitted) for f in part]
+        out += [f.at(*_operating_point(fitted, f.threshold, f.calibration)) for f in part]
     return out
+
+
+def halves(fields: Sequence[FieldResult]) -> list[list[FieldResult]]:
+    """Every other patient (image, where none is told) and the rest: parts for `cross_fit` of a single run."""
+    number = {group: i for i, group in enumerate(dict.fromkeys(f.group for f in fields))}
+    return [[f for f in fields if number[f.group] % 2 == part] for part in (0, 1)]
 
 
 def bins_of(prob: NDArray[np.floating], hit: NDArray[np.bool_]) -> NDArray[np.float64]:

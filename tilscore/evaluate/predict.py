@@ -82,6 +82,8 @@ class FieldResult:
     @cached_property
     def known_mm2(self) -> float:
         """Area in which every nucleus is marked."""
+        if not self.sample.exhaustive:
+            return 0.0
         known = self.sample.known
         n = self.sample.image.shape[0] * self.sample.image.shape[1] if known is None else int(known.sum())
         return n * self.sample.mpp**2 / 1e6
@@ -89,8 +91,8 @@ class FieldResult:
     @cached_property
     def in_known(self) -> NDArray[np.bool_]:
         """[k] whether a candidate lies where every nucleus is marked."""
-        if self.sample.known is None:
-            return np.ones(len(self.found_um), bool)
+        if self.sample.known is None or not self.sample.exhaustive:
+            return np.full(len(self.found_um), self.sample.exhaustive)
         x, y = np.floor(self.found_um / self.sample.mpp).astype(np.int64).T
         return np.asarray(self.sample.known[y, x], bool)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass, replace
@@ -32,8 +33,10 @@ class Model:
 
     @property
     def ident(self) -> str:
-        """Name and the start of the weights' hash, for tables."""
-        return f"{self.config.name}@{self.config.weights_sha256[:8]}"
+        """Name and the start of a hash, for tables: of the weights, and of what decides which cells they count."""
+        decides = {"threshold": self.config.detection_threshold, "calibration": as_values(self.config.calibration)}
+        text = self.config.weights_sha256 + json.dumps(decides, sort_keys=True)
+        return f"{self.config.name}@{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     @property
     def weights(self) -> Path:

@@ -47,11 +47,13 @@ def add_model(address: str, *, name: str | None = None) -> Model:
 
 
 def _same(folder: Path, source: Model) -> Model:
-    """The model that is there already, when its weights are those of `source`."""
+    """The model that is there already, when it is `source`: its weights, its calibration and its operating point."""
     there = check_weights(read_model(folder))
-    if there.config.weights_sha256 != source.config.weights_sha256:
+    if replace(there.config, name=source.config.name) != source.config:
+        alike = there.config.weights_sha256 == source.config.weights_sha256
+        what = "these weights are there with another calibration or operating point" if alike else "another model"
         do = "give --name, or remove that folder first"
-        raise ModelError("another model has this name", where=folder, found=there.ident, do=do)
+        raise ModelError(f"{what} has this name" if not alike else what, where=folder, found=there.ident, do=do)
     return there
 
 

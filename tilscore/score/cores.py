@@ -29,7 +29,7 @@ class Cores:
     ----------
     labels : [h w] int32 on `grid`: number of the core, 0 where there is none.
     boxes : the box of each, core 1 first.
-    tissue_mm2 : tissue of each, sound or not.
+    tissue_mm2 : tissue of each, sound or not, without what pen covers.
     """
 
     labels: NDArray[np.int32]
@@ -62,9 +62,10 @@ class Cores:
 
 
 def find_cores(tissue: Raster, cfg: CoreConfig) -> Cores:
-    """Pieces of tissue (whatever it is fit for) that lie further apart than `cfg.join_um`, in reading order."""
+    """Pieces of tissue (blurred and folded too, no pen) that lie further apart than `cfg.join_um`, in reading order."""
     grid = tissue.grid.at(max(_COARSE_UM, tissue.grid.mpp))
-    seen = tissue.on(grid).values != Area.GLASS
+    # Pen on glass cannot be told from pen on tissue: neither is a core, and a line of it joins none.
+    seen = ~np.isin(tissue.on(grid).values, (Area.GLASS, Area.PEN))
     joined = dilate(seen, cfg.join_um / 2 / grid.mpp)
     n, groups = cv2.connectedComponents(joined.astype(np.uint8), connectivity=8)
     size_px = np.bincount(groups[seen], minlength=n)

@@ -19,6 +19,9 @@ Mask = NDArray[np.bool_]
 Plane = NDArray[np.float32]
 Values = NDArray[np.float64]
 Points = NDArray[np.floating]
+MIN_SHARE = 1e-3
+"""Least share of the pairs of places at a distance that the window must hold, against one without an edge. The noise
+of FFTs in float32 is some 1e-6 of it."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class PairCorrelation:
     Parameters
     ----------
     r_um : [k] distances, the middle of each bin. g : [k] pair correlation; 1 where the kinds ignore each other.
-    edge_um : [k] outer edge of each bin. k_um2 : [k] Ripley's K up to that edge.
+    edge_um : [k] outer edge of each bin. k_um2 : [k] Ripley's K up to that edge. g and K are NaN from the first
+    distance on at which the window holds less than `MIN_SHARE` of the pairs.
     n_from, n_to : points in the window.
     """
 
@@ -80,7 +84,8 @@ def pair_correlation(
     cover = _by_ring(_lags(lattice.area_um2, lattice.area_um2, n_bins), n_bins)
     if other is None:
         pairs[0] -= n
-    g = _ratio(pairs, cover) * float(lattice.area_um2.sum(dtype=np.float64)) ** 2 / m
+    n_lags = _by_ring(np.ones((2 * n_bins - 1,) * 2), n_bins)
+    g = _known(pairs, cover, n_lags * step**2, lattice) * float(lattice.area_um2.sum(dtype=np.float64)) ** 2 / m
     edges = (np.arange(n_bins + 1) - 0.5).clip(0) * step
     return _result(np.arange(n_bins, dtype=np.float64) * step, edges, g, n, int(b.sum()))
 
@@ -101,9 +106,10 @@ def pair_correlation_exact(
     pairs[0] += up_to[0] - (n if other is None else 0)
     lags = _lags(lattice.area_um2, lattice.area_um2, n_bins)
     # The mean set covariance of each ring, times the ring's exact area.
-    mean = _ratio(_by_ring(lags, n_bins), _by_ring(np.ones_like(lags), n_bins)) / step**4
-    cover = mean * step**2 * np.pi * np.diff(edges**2)
-    g = _ratio(pairs, cover) * float(lattice.area_um2.sum(dtype=np.float64)) ** 2 / m
+    mean = _by_ring(lags, n_bins) / _by_ring(np.ones_like(lags), n_bins) / step**4
+    ring_um2 = np.pi * np.diff(edges**2)
+    cover = mean * step**2 * ring_um2
+    g = _known(pairs, cover, ring_um2, lattice) * float(lattice.area_um2.sum(dtype=np.float64)) ** 2 / m
     return _result(np.arange(n_bins, dtype=np.float64) * step, edges, g, n, len(b))
 
 
@@ -111,9 +117,11 @@ def _result(r_um: Values, edges: Values, g: Values, n: int, m: int) -> PairCorre
     return PairCorrelation(r_um, g, edges[1:], np.cumsum(g * np.pi * np.diff(edges**2)), n, m)
 
 
-def _ratio(top: Values, bottom: Values) -> Values:
-    """0 where the window holds no pair at this distance."""
-    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+def _known(pairs: Values, cover: Values, ring_um2: Values, lattice: _Squares) -> Values:
+    """Pairs over cover; NaN from the first ring on of which the window holds too little."""
+    share = cover / (ring_um2 * float(lattice.area_um2.sum(dtype=np.float64)))
+    known = np.logical_and.accumulate(share >= MIN_SHARE)
+    return np.divide(pairs, cover, out=np.full_like(pairs, np.nan), where=known)
 
 
 def _enough(a: NDArray[np.floating], b: NDArray[np.floating], same: bool) -> tuple[int, float]:

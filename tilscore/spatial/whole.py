@@ -142,9 +142,11 @@ def _tumour_to_til(scene: _Scene) -> dict[str, Any] | str:
 _NO_TUMOUR = "too few tumour cells in the window"
 
 
-def _pairs(one: Points, other: Points | None, scene: _Scene) -> dict[str, Any]:
+def _pairs(one: Points, other: Points | None, scene: _Scene) -> dict[str, Any] | str:
     cfg = scene.cfg
     got = pair_correlation(one, other, scene.window, scene.grid, max_um=cfg.max_um, step_um=cfg.step_um)
+    if not np.isfinite(got.g[1:]).any():
+        return "the window is too small to hold pairs"
     return {"r_um": got.r_um[1:], "g": got.g[1:], "edge_um": got.edge_um, "k_um2": got.k_um2, "l_um": got.l_um}
 
 

@@ -36,7 +36,8 @@ class Aligned:
     ----------
     n : pairs; n_effective : sum of c_i^2, the pairs that an unadjusted test of equal precision would need.
     z, p : standardised statistic at 0 and its two-sided p (normal: t is too careful by simulation).
-    estimate, low, high : centre of the change where no covariate changes, in the unit of the changes.
+    estimate, low, high : centre of the change where no covariate changes, in the unit of the changes. A limit is
+    infinite where the test rejects no centre on that side, however far.
     adjusted : (n,) changes minus the covariates' part at the estimate.
     """
 
@@ -91,8 +92,12 @@ def aligned_signed_rank(changes: Floats, covariates: Floats, level: float = 0.95
     z, p = aligned_test(d, covariates)
     bracket = _bracket(aligned.residuals, aligned.c)
     estimate = _centre(aligned.z, bracket)
-    low = _crossing(lambda t: aligned.z(t) > critical, (bracket[0], estimate))
-    high = _crossing(lambda t: aligned.z(t) >= -critical, (estimate, bracket[1]))
+    ends = aligned.z(np.array(bracket))
+    low, high = -math.inf, math.inf
+    if ends[0] > critical:
+        low = _crossing(lambda t: aligned.z(t) > critical, (bracket[0], estimate))
+    if ends[1] < -critical:
+        high = _crossing(lambda t: aligned.z(t) >= -critical, (estimate, bracket[1]))
     effects = aligned.basis @ (aligned.basis.T @ (d - estimate))
     return Aligned(d.size, float(aligned.c @ aligned.c), z, p, estimate, low, high, d - effects)
 

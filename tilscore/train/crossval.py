@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+from tilscore.datasets import Sample
 from tilscore.errors import DataError
 from tilscore.evaluate import FieldResult, predict_all
-from tilscore.modelstore import find_model
+from tilscore.labels import Cell
+from tilscore.modelstore import Model, find_model
 from tilscore.nets import turned
 from tilscore.train.config import TrainConfig
-from tilscore.train.data import read_sets, split
+from tilscore.train.data import field_id, read_sets
 
 
 def predict_folds(
@@ -28,28 +31,42 @@ def predict_folds(
     ------
     DataError : a folder is no run that held a fold out, or two runs held out the same one.
     """
-    samples = read_sets(cfg, data)
-    folds = [_fold_of(run) for run in runs]
-    if len(set(folds)) < len(folds):
-        raise DataError("two runs held out the same fold", found=folds, do="give one run of each fold")
+    samples = {field_id(s): s for s in read_sets(cfg, data)}
+    held = [_held_by(run) for run in runs]
+    if len(set().union(*held)) < sum(len(h) for h in held):
+        found = [run.name for run in runs]
+        raise DataError("two runs held out the same fields", found=found, do="give one run of each fold")
     parts = []
-    for fold, run in zip(folds, runs, strict=True):
-        model = find_model(str(run / "model"))
-        held = split(samples, cfg, fold)[1]
-        limit = threshold or model.config.detection_threshold
-        net = turned(model.load(), turns)
-        parts.append(predict_all(net, held, limit, model.config.calibration, radius_um=radius_um))
+    for run, names in zip(runs, held, strict=True):
+        missing = sorted(set(names) - set(samples))
+        if missing:
+            do = "evaluate on the fields that it was trained beside, with its own config"
+            raise DataError("fields that this run held out are not there", where=run, found=missing[:3], do=do)
+        fields = [samples[name] for name in names]
+        parts.append(_predict(find_model(str(run / "model")), fields, threshold, radius_um, turns))
     return parts
 
 
-def _fold_of(run: Path) -> int:
+def _held_by(run: Path) -> list[str]:
+    """The fields that a run held out, as it wrote them down: another day's split of a changed folder is another one."""
     try:
-        fold = json.loads((run / "run.json").read_text(encoding="utf-8"))["fold"]
-    except (OSError, ValueError, KeyError) as err:
+        held = json.loads((run / "run.json").read_text(encoding="utf-8"))["held_out"]
+        names = [str(name) for name in held]
+    except (OSError, ValueError, KeyError, TypeError) as err:
         raise DataError("is not a run", where=run, found=err, do="give the run folders of `tilscore train`") from err
-    if fold is None:
+    if not names:
         raise DataError("this run held nothing out", where=run, do="give runs that were trained with --fold")
-    return int(fold)
+    return names
+
+
+def _predict(
+    model: Model, fields: list[Sample], threshold: float | None, radius_um: float | None, turns: int
+) -> list[FieldResult]:
+    """The fields at the model's operating point, or at one threshold for all classes."""
+    limit, calibration = model.config.detection_threshold, model.config.calibration
+    if threshold is not None:
+        limit, calibration = threshold, replace(calibration, class_thresholds=(0.0,) * len(Cell))
+    return predict_all(turned(model.load(), turns), fields, limit, calibration, radius_um=radius_um)
 
 
 def predict_model(
@@ -62,7 +79,4 @@ def predict_model(
     turns: int = 1,
 ) -> list[FieldResult]:
     """One model on all fields of the config's sets: honest only where it was not trained on them."""
-    model = find_model(name)
-    limit = threshold or model.config.detection_threshold
-    samples = read_sets(cfg, data)
-    return predict_all(turned(model.load(), turns), samples, limit, model.config.calibration, radius_um=radius_um)
+    return _predict(find_model(name), read_sets(cfg, data), threshold, radius_um, turns)

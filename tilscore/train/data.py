@@ -43,6 +43,11 @@ def taught(learn: list[Sample], cfg: TrainConfig) -> list[Sample]:
     return [with_taught_regions(s, teachers[s.source]) if s.source in teachers else s for s in learn]
 
 
+def field_id(sample: Sample) -> str:
+    """What a field is called in `run.json`: its set and its name."""
+    return f"{sample.source}/{sample.name}"
+
+
 def _shifted(sample: Sample, by_px: float) -> Sample:
     """`sample` with its centres moved right and down."""
     return replace(sample, x_px=sample.x_px + np.float32(by_px), y_px=sample.y_px + np.float32(by_px))
@@ -81,8 +86,9 @@ def split(samples: list[Sample], cfg: TrainConfig, fold: int | None) -> tuple[li
 class Crops(Dataset[tuple[Any, ...]]):
     """One epoch of random crops; crop `i` of an epoch depends on the seed alone, not on who reads it."""
 
-    def __init__(self, samples: list[Sample], cfg: TrainConfig, epoch: int) -> None:
+    def __init__(self, samples: list[Sample], cfg: TrainConfig, epoch: int, n_devices: int = 1) -> None:
         self.samples, self.cfg, self.epoch = samples, cfg, epoch
+        self.n = cfg.steps_per_epoch * cfg.batch * cfg.accumulate * n_devices  # Lightning deals them out to the devices
         weight = {c.folder: c.weight for c in cfg.sets} | {"phantom": cfg.phantoms.weight}
         self.augment = {"phantom": cfg.augment}
         for c in cfg.sets:
@@ -99,7 +105,7 @@ class Crops(Dataset[tuple[Any, ...]]):
         self.share = share / share.sum()
 
     def __len__(self) -> int:
-        return self.cfg.steps_per_epoch * self.cfg.batch * self.cfg.accumulate
+        return self.n
 
     def __getitem__(self, i: int) -> tuple[Any, ...]:
         rng = np.random.default_rng([self.cfg.seed, self.epoch, i])

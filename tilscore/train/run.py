@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import warnings
@@ -30,7 +31,7 @@ from tilscore.nets import TilNet
 from tilscore.runpictures import draw_curves, draw_examples
 from tilscore.targets import Targets, loss
 from tilscore.train.config import TrainConfig
-from tilscore.train.data import Crops, make_phantoms, read_sets, split, taught
+from tilscore.train.data import Crops, field_id, make_phantoms, read_sets, split, taught
 from tilscore.train.depthwise import speed_up_depthwise
 
 
@@ -47,7 +48,7 @@ class Task(L.LightningModule):
         speed_up_depthwise(self.net)
 
     def train_dataloader(self) -> DataLoader[tuple[Any, ...]]:
-        crops = Crops(self.train_samples, self.cfg, self.current_epoch)
+        crops = Crops(self.train_samples, self.cfg, self.current_epoch, self.trainer.world_size)
         return DataLoader(crops, batch_size=self.cfg.batch, num_workers=self.cfg.workers)
 
     def val_dataloader(self) -> list[int]:
@@ -62,8 +63,8 @@ class Task(L.LightningModule):
 
     def validation_step(self, _batch: int, _: int) -> None:
         scores = flat_scores(evaluate_net(self.net, self.held))
-        found = [v for k, v in scores.items() if k.endswith("/f_detection")]
-        scores["f_detection"] = float(np.mean(found))
+        found = [v for k, v in scores.items() if k.endswith("/f_detection") and np.isfinite(v)]
+        scores["f_detection"] = float(np.mean(found)) if found else float("nan")
         self.log_dict({f"val/{k}": float(v) for k, v in scores.items() if np.isfinite(v)}, batch_size=1)
 
     def configure_optimizers(self) -> Any:
@@ -150,7 +151,9 @@ def train(
     precision = usable_precision(cfg.precision, native_bfloat16(pick_device("auto")))
     if precision != cfg.precision:
         print(f"precision: {precision}; this processor has no bfloat16, emulating it is slower")
-    write_json(out / "run.json", {"fold": fold, "precision": precision})
+    last = out / "checkpoints" / "last.ckpt"
+    going_on = resume and last.exists()
+    _note_run(out, {"fold": fold, "precision": precision, "held_out": [field_id(s) for s in held]}, going_on=going_on)
     write_text(out / "config.yaml", yaml.safe_dump(as_values(cfg), sort_keys=False))
     task = Task(cfg, learn, held)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it greets and advertises
@@ -163,7 +166,7 @@ def train(
         precision=precision,  # type: ignore[arg-type]
         max_steps=cfg.steps,
         max_epochs=-1,
-        callbacks=_callbacks(cfg, out, held=bool(held), progress=progress),
+        callbacks=_callbacks(cfg, out, held, progress=progress),
         logger=[
             CSVLogger(out, name="", version=_next_log(out)),
             TensorBoardLogger(out, name="", version="tensorboard"),
@@ -176,21 +179,49 @@ def train(
         log_every_n_steps=50,
         default_root_dir=out,
     )
-    last = out / "checkpoints" / "last.ckpt"
-    trainer.fit(task, ckpt_path=str(last) if resume and last.exists() else None, weights_only=False)
-    return _finish(task, held, out)
+    if not (going_on and _ended(task, last)):
+        trainer.fit(task, ckpt_path=str(last) if going_on else None, weights_only=False)
+    if trainer.is_global_zero:
+        _finish(task, held, out)
+    trainer.strategy.barrier()
+    return out / "model"
 
 
-def _callbacks(cfg: TrainConfig, out: Path, *, held: bool, progress: bool) -> list[L.Callback]:
+def _note_run(out: Path, notes: dict[str, Any], *, going_on: bool) -> None:
+    """Write `run.json`: what was held out is evaluated by these names, whatever the folder holds by then.
+
+    Raises
+    ------
+    ConfigError : the run that is to go on held out other fields, which its weights do not know.
+    """
+    path = out / "run.json"
+    if going_on and json.loads(path.read_text(encoding="utf-8")).get("held_out") != notes["held_out"]:
+        do = "resume with the fold and the data that it started with, or give another --out"
+        raise ConfigError("the run to go on with held out other fields", where=path, do=do)
+    write_json(path, notes)
+
+
+def _ended(task: Task, last: Path) -> bool:
+    """Whether the checkpoint is that of a run at its last step; the task then has its averaged weights."""
+    found = torch.load(last, map_location="cpu", weights_only=False)
+    if found["global_step"] < task.cfg.steps:
+        return False
+    task.load_state_dict(found["state_dict"])
+    return True
+
+
+def _callbacks(cfg: TrainConfig, out: Path, held: list[Sample], *, progress: bool) -> list[L.Callback]:
     where = out / "checkpoints"
     callbacks: list[L.Callback] = [
         EMAWeightAveraging(decay=cfg.ema_decay),
         ModelCheckpoint(where, filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
     if cfg.patience:
-        if not held:
-            raise ConfigError("patience needs held-out fields", found=cfg.patience, do="give a fold, or patience: 0")
-        callbacks.append(EarlyStopping("val/f_detection", mode="max", patience=cfg.patience))
+        if not any(s.exhaustive and s.known_mm2 > 0 for s in held):
+            do = "give a fold that holds out fields with every nucleus marked, or patience: 0"
+            raise ConfigError("patience needs held-out fields to find nuclei on", found=cfg.patience, do=do)
+        # Not strict: a resumed run ends an epoch before it has validated anything.
+        callbacks.append(EarlyStopping("val/f_detection", mode="max", patience=cfg.patience, strict=False))
     if progress:
         callbacks.append(Bar(refresh_rate=5))
     return callbacks
@@ -202,7 +233,7 @@ def _next_log(out: Path) -> str:
     return f"log-{n + 1}" if n else "log"
 
 
-def _finish(task: Task, held: list[Sample], out: Path) -> Path:
+def _finish(task: Task, held: list[Sample], out: Path) -> None:
     """Write the model of the averaged weights, pictures and, where a fold was held out, its figures."""
     cfg, net = task.cfg, task.net.eval().cpu()
     # A fine-tuned model starts with the calibration and the operating point of the one it comes from.
@@ -221,4 +252,3 @@ def _finish(task: Task, held: list[Sample], out: Path) -> Path:
     shown = held or [s for s in task.train_samples if s.source != "phantom"]
     draw_curves(out)
     draw_examples(net, shown, out / "examples.png", threshold=threshold, calibration=calibration)
-    return model

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilscore.cohort.agreement.figures import every_pair, flat_all, others_mean, spread_by_category, two_figures
-from tilscore.cohort.agreement.readings import Readings, need, numbers, read_long, read_names, read_table, read_wide
+from tilscore.cohort.agreement.readings import (
+    Readings,
+    need,
+    numbers,
+    outside,
+    percent_scale,
+    read_long,
+    read_names,
+    read_table,
+    read_wide,
+)
 from tilscore.errors import UsageError
 from tilscore.stats.agreement import CATEGORY_CUTS
 from tilscore.stats.icc import icc
@@ -59,7 +69,7 @@ def agree(
     if min_readers < 2:
         raise UsageError("must be 2 or more", where="--min-readers", found=min_readers)
     readings = read_long(table, case=case, reader=reader, score=score, where=where, last=last, scale=scale)
-    frame, robot, notes = _split_machine(readings, table, machine, case, score)
+    frame, robot, notes = _split_machine(readings, table, machine, case, score, scale)
     result = _figures(frame, readings, min_readers, notes)
     if robot is not None:
         result["machine"] = _machine(frame, robot, min_readers, str(machine))
@@ -168,7 +178,7 @@ def _leave_one_out(frame: pd.DataFrame, min_readers: int, notes: list[str]) -> d
 
 
 def _split_machine(
-    readings: Readings, table: Path, machine: str | None, case: str, score: str
+    readings: Readings, table: Path, machine: str | None, case: str, score: str, scale: float | None
 ) -> tuple[pd.DataFrame, pd.Series | None, list[str]]:
     """Human readings; the machine's score of each case (index = case) or None; notes."""
     frame, notes = readings.frame, list(readings.notes)
@@ -190,6 +200,10 @@ def _split_machine(
         other = read_table(found)
         need(other, [case, column], found)
         robot = _one_each(read_names(found, [case])[case], numbers(other[column]), found, column)
+        factor, note = percent_scale(robot.to_numpy(float), scale)
+        robot = robot * factor
+        said = [note] if note else [f"all scores multiplied by {factor:g} (--scale)"] if factor != 1 else []
+        notes += [f"{found.name}: {text}" for text in (*said, *outside(robot.to_numpy(float)))]
     if frame.empty:
         raise UsageError("no human reader is left beside the machine", where=table, found=machine)
     missing = frame["case"].nunique() - int(frame["case"].drop_duplicates().isin(robot.index).sum())

@@ -171,13 +171,14 @@ def read_long(
     repeated = len(good) - len(frame)
     notes += [f"{repeated} earlier scores of the same reader and case left out (last by {by})"] if repeated else []
     notes += [note] if note else []
-    notes += _outside(frame["score"].to_numpy())
+    notes += outside(frame["score"].to_numpy())
     return Readings(
         frame, table.loc[frame.index], tuple(notes), len(table), n_where, n_text, n_no_name, repeated, factor
     )
 
 
-def _outside(values: np.ndarray) -> list[str]:
+def outside(values: np.ndarray) -> list[str]:
+    """A note on scores that are no percentage, if there are any."""
     n = int(((values < 0) | (values > 100)).sum())
     return [f"{n} scores are below 0 or above 100 %; they were used as they are"] if n else []
 
@@ -223,5 +224,5 @@ def read_wide(
     n_where, n_text = len(table) - len(chosen), len(chosen) - len(both)
     notes = [f"{n_where} of {len(table)} rows left out by --where"] if where else []
     notes += [f"{n_text} rows left out: {pred} or {truth} is empty or no number"] if n_text else []
-    notes += ([note] if note else []) + _outside(frame["score"].to_numpy())
+    notes += ([note] if note else []) + outside(frame["score"].to_numpy())
     return Readings(frame, both, tuple(notes), len(table), n_where, n_text, 0, 0, factor)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 import tilscore
-from tilscore.cohort.assays.survival import COX_COLUMNS, KM_COLUMNS, cox, kaplan_meier, patients
+from tilscore.cohort.assays.survival import COX_COLUMNS, KM_COLUMNS, cox, kaplan_meier, negative_times, patients
 from tilscore.cohort.assays.table import (
     MOST_GROUPS,
     Assays,
@@ -92,7 +92,7 @@ def assays(
         "inputs": {name: {"name": path.name, "sha256": sha256(path)} for name, path in files.items()},
         "settings": {"timepoint": time, "measure": measure, "offset_per_mm2": OFFSET_PER_MM2, "km_groups": km_groups},
         "counts": _counts(whole, other),
-        "notes": [*other.notes, *notes, *_notes(whole, block, other)],
+        "notes": [*other.notes, *notes, *negative_times(whole, outcomes), *_notes(whole, block, other)],
         "tests": plain_rows(found),
         "km": survived["summary"],
         "cox": survived["cox"],

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tilscore.cohort.assays.tests import FACTORS, not_evaluable
-from tilscore.cohort.rank.expected import LEVEL_SIDES, choose_terms, matrix
+from tilscore.cohort.assays.tests import adjustable, not_evaluable
+from tilscore.cohort.rank.expected import LEVEL_SIDES, matrix
 
 N_EVENTS_LOGRANK = 5
 """Fewest events for a log-rank test."""
@@ -98,18 +98,15 @@ def cox(frame: pd.DataFrame, outcome: str, unit: str) -> list[dict[str, Any]]:
         return [about | {"model": m, "term": unit} | not_evaluable(reason) for m in ("alone", "adjusted")]
     table = frame[["time", "event"]].assign(**{unit: frame["x"]})
     rows = [about | {"model": "alone"} | row for row in fit_cox(table, "time", "event")]
-    n_room = n_events // N_EVENTS_PER_TERM - 1
-    terms = choose_terms(frame, FACTORS, LEVEL_SIDES, n_level=5, n_per_term=1, room=n_room)
-    columns = matrix(frame, terms.columns, LEVEL_SIDES)
-    known = np.isfinite(columns).all(axis=1)
-    dropped = "; ".join(f"not adjusted for {f}: {why}" for f, why in terms.dropped.items())
+    known, terms, out = adjustable(frame, 1, lambda left: int(left["event"].sum()) // N_EVENTS_PER_TERM - 1)
+    dropped = "; ".join([*(f"not adjusted for {f}: {why}" for f, why in terms.dropped.items()), *filter(None, [out])])
     if not terms.columns:
         return [*rows, about | {"model": "adjusted", "term": unit} | not_evaluable(dropped or "nothing to adjust for")]
-    for (factor, word), values in zip(terms.columns, columns.T, strict=True):
+    table = table.loc[known.index]
+    for (factor, word), values in zip(terms.columns, matrix(known, terms.columns, LEVEL_SIDES).T, strict=True):
         table[f"{factor}: {word}" if word else f"log {factor}"] = values
-    used = {"adjusted_for": "+".join(terms.used), "n": int(known.sum())}
-    used["n_events"] = int(frame.loc[known, "event"].sum())
-    for row in fit_cox(table[known], "time", "event"):
+    used = {"adjusted_for": "+".join(terms.used), "n": len(known), "n_events": int(known["event"].sum())}
+    for row in fit_cox(table, "time", "event"):
         rows.append(about | {"model": "adjusted"} | row | used)
         rows[-1]["reason"] = "; ".join(filter(None, [row["reason"], dropped]))
     return rows
@@ -159,3 +156,10 @@ def patients(frame: pd.DataFrame, time: str, event: Sequence[float] | pd.Series)
     """Rows with a score, a time above 0 or 0, and an event or censoring; columns `time` and `event` added."""
     both = frame.assign(time=pd.to_numeric(frame[time], errors="coerce"), event=event)
     return both[both["y"].notna() & both["time"].notna() & both["event"].notna() & (both["time"] >= 0)]
+
+
+def negative_times(frame: pd.DataFrame, outcomes: Sequence[tuple[str, str, str]]) -> list[str]:
+    """A note on each outcome that has times below 0, which no test can use."""
+    below = {outcome: int((pd.to_numeric(frame[time], errors="coerce") < 0).sum()) for outcome, time, _ in outcomes}
+    end = "a negative time, which cannot be: they are left out of its survival tests."
+    return [f"{outcome}: {n} of {len(frame)} patients have {end}" for outcome, n in below.items() if n]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from tilscore.cohort.rank.expected import LEVEL_SIDES, choose_terms, matrix
+from tilscore.cohort.rank.expected import LEVEL_SIDES, Terms, choose_terms, matrix
 from tilscore.stats.agreement import Estimate, bland_altman, ccc, spearman
 from tilscore.stats.paired import adjust_p
 from tilscore.stats.twosample import rank_sum
@@ -20,6 +21,8 @@ N_MIN = 10
 """Fewest patients of a test."""
 N_MIN_GROUP = 3
 """Fewest patients of a group."""
+N_LEVEL = 5
+"""Fewest patients of a specimen or site that is adjusted for."""
 FACTORS = ("specimen", "area", "site")
 COLUMNS = [
     *("assay", "family", "test", "n", "estimate", "low", "high", "unit", "statistic", "p", "p_bh", "groups"),
@@ -53,34 +56,57 @@ def correlations(frame: pd.DataFrame, name: str) -> list[dict[str, Any]]:
         return [row | not_evaluable(why) for row in rows]
     r = spearman(y, x)
     rows[0] |= _figure(r) | {"p": float(stats.spearmanr(y, x).pvalue), "method": "Fisher z, Bonett & Wright 2000"}
-    rows[1] |= _partial(known, y, x)
+    rows[1] |= _partial(known, name)
     return rows
 
 
-def _partial(known: pd.DataFrame, y: Floats, x: Floats) -> dict[str, Any]:
+def adjustable(
+    frame: pd.DataFrame, n_per_term: int, room: Callable[[pd.DataFrame], int] | None = None
+) -> tuple[pd.DataFrame, Terms, str]:
+    """The patients that can be adjusted for specimen, area and site, the terms, and who was left out.
+
+    A specimen or site of fewer than `N_LEVEL` patients has no coefficient; left in, its patients would count as if they
+    were of the most common one.
+
+    Parameters
+    ----------
+    n_per_term : patients wanted for each column. room : most columns for the patients left, instead.
+    """
+    out: list[str] = []
+    while True:
+        most = None if room is None else room(frame)
+        terms = choose_terms(frame, FACTORS, LEVEL_SIDES, n_level=N_LEVEL, n_per_term=n_per_term, room=most)
+        if not terms.rare:
+            break
+        rare = matrix(frame, terms.rare, LEVEL_SIDES) != 0
+        out += [f"{f} {w.replace('_', ' ')} ({n})" for (f, w), n in zip(terms.rare, rare.sum(0), strict=True)]
+        frame = frame[~rare.any(axis=1)]
+    known = np.isfinite(matrix(frame, terms.columns, LEVEL_SIDES)).all(axis=1)
+    return frame[known], terms, f"left out, fewer than {N_LEVEL} patients: {', '.join(out)}" if out else ""
+
+
+def _partial(known: pd.DataFrame, name: str) -> dict[str, Any]:
     """Correlation of what is left of both ranks after regression on specimen, area and site."""
-    terms = choose_terms(known, FACTORS, LEVEL_SIDES, n_level=5, n_per_term=10)
-    z = matrix(known, terms.columns, LEVEL_SIDES)
-    here = np.isfinite(z).all(axis=1)
-    if not terms.columns or here.sum() < N_MIN:
-        return not_evaluable("nothing to adjust for, or too few patients")
-    design = np.column_stack([np.ones(here.sum()), z[here]])
+    here, terms, out = adjustable(known, n_per_term=10)
+    if not terms.columns or len(here) < N_MIN:
+        return not_evaluable("; ".join(filter(None, ["nothing to adjust for, or too few patients", out])))
+    design = np.column_stack([np.ones(len(here)), matrix(here, terms.columns, LEVEL_SIDES)])
     if np.linalg.matrix_rank(design) < design.shape[1]:
         return not_evaluable("specimen, area and site cannot be told apart")
     left = []
-    for values in (y[here], x[here]):
+    for values in (here["y"].to_numpy(float), here[name].to_numpy(float)):
         ranks = stats.rankdata(values)
         left.append(ranks - design @ np.linalg.lstsq(design, ranks, rcond=None)[0])
     if min(np.ptp(v) for v in left) < 1e-9:
         return not_evaluable("specimen, area and site explain all of it")
-    n, k = int(here.sum()), design.shape[1] - 1
+    n, k = len(here), design.shape[1] - 1
     r = float(np.clip(np.corrcoef(*left)[0, 1], -1 + 1e-12, 1 - 1e-12))
     half = float(stats.norm.ppf(0.975)) * math.sqrt((1 + r * r / 2) / (n - k - 3))
     t = r * math.sqrt((n - 2 - k) / (1 - r * r))
     limits = {"low": math.tanh(math.atanh(r) - half), "high": math.tanh(math.atanh(r) + half)}
     found = {"n": n, "estimate": r, **limits, "p": float(2 * stats.t.sf(abs(t), n - 2 - k))}
     method = "Fisher z, Bonett & Wright 2000, n less the coefficients"
-    return found | {"adjusted_for": "+".join(terms.used), "method": method, "status": "ok", "reason": ""}
+    return found | {"adjusted_for": "+".join(terms.used), "method": method, "status": "ok", "reason": out}
 
 
 def agreement(frame: pd.DataFrame, name: str, offset: float) -> list[dict[str, Any]]:

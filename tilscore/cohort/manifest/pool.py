@@ -13,7 +13,7 @@ from tilscore.cohort.manifest.sheet import read_sheet
 from tilscore.errors import DataError, UsageError
 from tilscore.files import write_text
 from tilscore.inputs import LIST_SUFFIXES
-from tilscore.inputs.words import COLUMNS, is_scored, order
+from tilscore.inputs.words import COLUMNS, canonical, is_scored, order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +37,8 @@ _ALWAYS = (
 _SUMS = ("n_tils", "stroma_mm2", "tumour_mm2", "tissue_mm2")
 _NOT_POOLED = {"mpp_um", "seconds"}
 _STATES = ("not_evaluable", "failed", "unscored")
+_EXACT = 2.0**53
+"""Whole numbers below are exact as float."""
 MIXED = "mixed"
 """Specimen or site of a biopsy whose slides state several."""
 
@@ -111,8 +113,7 @@ def pool_biopsies(manifest: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     listed = manifest[manifest["stain"].map(is_scored)]
-    clash = [name for name in scores.columns if name in listed.columns and name != "slide_id"]
-    slides = listed.merge(scores.drop(columns=clash), on="slide_id", how="left", validate="one_to_one")
+    slides = with_scores(listed, scores)
     slides["status"] = slides["status"].fillna("unscored").where(lambda s: s.isin(["ok", *_STATES]), "failed")
     groups = slides.groupby(KEY, sort=False)
     said = _said(groups, [n for n in listed.columns if n not in (*KEY, "slide_id", "path", "roi", "mpp", "line")])
@@ -129,6 +130,19 @@ def pool_biopsies(manifest: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     measured = list(pooled.columns)
     rest = [c for c in table.columns if c not in (*first, *measured)]
     return _in_order(pd.DataFrame(table[[*first, *measured, *rest]]))
+
+
+def with_scores(listed: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Each listed slide with its score; specimen and site that the list leaves empty as the run was told them."""
+    table = listed.copy()
+    for name in ("specimen", "site"):
+        if name in table and name in scores:
+            told = table["slide_id"].map(scores.set_index("slide_id")[name]).fillna("").astype(str)
+            table[name] = table[name].where(
+                table[name] != "", told.map(lambda word, of=name: canonical(of, word) or "")
+            )
+    clash = [name for name in scores.columns if name in listed.columns and name != "slide_id"]
+    return table.merge(scores.drop(columns=clash), on="slide_id", how="left", validate="one_to_one")
 
 
 _STATE_COLUMNS = ("n_slides", "n_not_evaluable", "n_failed", "n_unscored", "n_blocks")
@@ -231,17 +245,21 @@ def write_biopsies(inputs: Sequence[Path | str], out: Path, say: Callable[[str],
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV: missing values empty, four to six digits, no cell that a spreadsheet would run."""
+    """Write a table as CSV: missing values empty, whole numbers in full, others with six digits, no cell that a
+    spreadsheet would run."""
     shown = table.copy()
     for name in shown.columns:
         if shown[name].dtype.kind == "f":
-            whole = name.startswith("n_")
-            shown[name] = shown[name].map(
-                lambda v, whole=whole: "" if np.isnan(v) else f"{v:.0f}" if whole else f"{v:.6g}"
-            )
+            shown[name] = shown[name].map(_digits)
         elif shown[name].dtype == object:
             shown[name] = shown[name].map(_safe)
     write_text(path, shown.to_csv(index=False, lineterminator="\n"))
+
+
+def _digits(value: float) -> str:
+    if np.isnan(value):
+        return ""
+    return f"{value + 0.0:.0f}" if value.is_integer() and abs(value) < _EXACT else f"{value:.6g}"
 
 
 def _safe(value: object) -> object:

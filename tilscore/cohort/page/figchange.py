@@ -75,7 +75,7 @@ def _paired(axes: Axes, table: pd.DataFrame, timepoint: str) -> None:
     same = table["same_specimen"].to_numpy(bool)
     for chosen, colour, dashed, label in (
         (same, MUTED, False, "same specimen type"),
-        (~same, DOWN, True, "specimen type changed"),
+        (~same, DOWN, True, "specimen type changed or unknown"),
     ):
         _lines(axes, [[(0, a), (1, b)] for a, b in sides[chosen]], colour, dashed, f"{label} ({chosen.sum()})")
     if len(sides) >= N_MIN_MEDIAN:

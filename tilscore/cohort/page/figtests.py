@@ -10,6 +10,7 @@ import numpy as np
 
 from tilscore.cohort.page.gathered import Gathered, rows
 from tilscore.cohort.page.inksvg import DOWN, FLAT, INK, MUTED, UP, log_axis, new_figure, span, time_name
+from tilscore.cohort.page.told import estimate_text, ratio_text
 from tilscore.errors import printable
 
 if TYPE_CHECKING:
@@ -28,10 +29,18 @@ TESTS = {
 RATIO_REACH = 20.0
 """A forest's axis ends at this ratio and its inverse; longer intervals are cut there."""
 
+BEYOND = 1e9
+"""Where the line of an interval without a limit ends: outside every axis."""
+
 
 @dataclass(frozen=True)
 class Mark:
-    """One estimate of a forest: value, limits, and how it is drawn (`lead`, `plain`, `naive`)."""
+    """One estimate of a forest: value, limits (infinite where there are none), and how it is drawn.
+
+    Attributes
+    ----------
+    style : `lead`, `plain` or `naive`.
+    """
 
     value: float
     low: float
@@ -95,9 +104,9 @@ def definition_name(column: str) -> str:
 def _mark(row: Mapping[str, Any], log: bool, style: str) -> Mark | str:
     keys = ("ratio", "ratio_low", "ratio_high") if log else ("estimate", "low", "high")
     values = [row.get(k) for k in keys]
-    if row["status"] != "ok" or any(v is None for v in values):
+    if row["status"] != "ok" or values[0] is None:
         return str(row.get("reason") or row["status"]).split(":")[0].replace("_", " ")
-    value, low, high = (float(v) for v in values if v is not None)
+    value, low, high = (float(end if v is None else v) for v, end in zip(values, (0, -np.inf, np.inf), strict=True))
     return Mark(value, low, high, style)
 
 
@@ -107,7 +116,7 @@ def draw_forest(forest: Forest) -> Figure:
     figure = new_figure(3.0 + 2.9 * k, 0.85 + 0.235 * n)
     panels = figure.subplots(1, k, sharey=True, sharex=True, squeeze=False)[0]
     marks = [m for m in forest.cells.values() if isinstance(m, Mark)]
-    limits = [v for m in marks for v in (m.value, m.low, m.high)]
+    limits = [v for m in marks for v in (m.value, m.low, m.high) if np.isfinite(v)]
     for j, axes in enumerate(panels):
         axes.axvline(1 if forest.log else 0, color=INK, linewidth=0.8)
         for i, (_, heading) in enumerate(forest.lines):
@@ -139,11 +148,13 @@ def _cell(axes: Axes, at: int, mark: Mark | str, log: bool) -> None:
         return
     colour = {"lead": UP, "naive": DOWN}.get(mark.style, INK)
     solid = "white" if mark.style == "naive" else colour
-    axes.plot([mark.low, mark.high], [at, at], color=colour, linewidth=1.8 if mark.style == "lead" else 1.1)
+    reach = [1 / BEYOND if log and mark.low == -np.inf else max(mark.low, -BEYOND), min(mark.high, BEYOND)]
+    axes.plot(reach, [at, at], color=colour, linewidth=1.8 if mark.style == "lead" else 1.1)
     sign = "D" if mark.style == "lead" else "o"
     axes.plot([mark.value], [at], sign, color=colour, markerfacecolor=solid, markersize=5.5 if sign == "D" else 4.5)
-    shape = "{:.2f} ({:.2f} to {:.2f})" if log else "{:+.1f} ({:+.1f} to {:+.1f})"
-    text = shape.format(mark.value, mark.low, mark.high)
+    keys = ("ratio", "ratio_low", "ratio_high") if log else ("estimate", "low", "high")
+    ends = [v if np.isfinite(v) else None for v in (mark.value, mark.low, mark.high)]
+    text = (ratio_text if log else estimate_text)(dict(zip(keys, ends, strict=True)))
     axes.annotate(text, (1.02, at), color=colour, ha="left", annotation_clip=False, **beside)
 
 

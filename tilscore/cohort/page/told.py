@@ -11,6 +11,8 @@ from tilscore.cohort.page.gathered import Gathered, rows
 from tilscore.cohort.page.inksvg import time_name
 
 MEASURES = {"density": "TIL density", "stil": "sTIL area", "calibrated": "calibrated sTIL"}
+NO_LIMIT = "no limit"
+"""Said for the end of an interval that does not exist."""
 FACTORS = {"area": "evaluable area", "cores": "number of cores", "specimen": "specimen type", "site": "site"}
 
 
@@ -71,7 +73,8 @@ def _verdict(row: dict[str, Any], time: str, alpha: float) -> tuple[str, str]:
             "open",
             f"At the {time} biopsy TIL density seemed {word}, but not after correction for the number of time points.",
         )
-    low, high = (percent_change(row[k]) for k in ("ratio_low", "ratio_high"))
+    low = "any fall" if row["ratio_low"] is None else percent_change(row["ratio_low"])
+    high = "any rise" if row["ratio_high"] is None else percent_change(row["ratio_high"])
     return (
         "open",
         f"At the {time} biopsy no change of TIL density was shown; the data fit with anything from {low} to {high}.",
@@ -119,7 +122,7 @@ def _detectable(found: Gathered, timepoint: str, kind: str) -> str:
 
 def _naive(tests: dict[str, dict[str, Any]]) -> str:
     row = tests.get("wilcoxon_naive")
-    if row is None or row["status"] != "ok" or not row["flag"]:
+    if row is None or row["status"] != "ok" or "confounded" not in (row["flag"] or ""):
         return ""
     return f"Without adjustment it would read {ratio_text(row)}: confounded, not to be reported alone."
 
@@ -131,9 +134,12 @@ def _sampling(found: Gathered, timepoint: str) -> list[str]:
         return []
     n, said = len(pairs), []
     for name, word in (("specimen", "specimen type"), ("site", "site")):
-        n_other = sum(not row[f"same_{name}"] for row in pairs)
-        if n_other:
-            said.append(f"{n_other} of {n} pairs differ in {word}")
+        apart = [row[f"{name}_before"] != row[f"{name}_after"] for row in pairs]
+        if any(apart):
+            said.append(f"{sum(apart)} of {n} pairs differ in {word}")
+        n_unknown = sum(not row[f"same_{name}"] for row in pairs) - sum(apart)
+        if n_unknown:
+            said.append(f"in {n_unknown} of {n} pairs the {word} is unknown or mixed")
     both = [(row["stroma_mm2_before"], row["stroma_mm2_after"]) for row in pairs]
     known = [after / before for before, after in both if before and after]
     if known and not 0.8 < (middle := float(np.median(known))) < 1.25:
@@ -144,7 +150,7 @@ def _sampling(found: Gathered, timepoint: str) -> list[str]:
                 f"adjusted for {factors(row['adjusted_for'])}" if row["adjusted_for"] else "nothing adjusted for"
             )
             if row["not_adjusted_for"]:
-                said.append(f"NOT adjusted for {factors(row['not_adjusted_for'])}, which differs too")
+                said.append(f"NOT adjusted for {factors(row['not_adjusted_for'])}: it differs, or may differ, too")
     return said
 
 
@@ -162,7 +168,9 @@ def notes(found: Gathered) -> list[str]:
                 )
             elif row["not_adjusted_for"]:
                 lack = factors(row["not_adjusted_for"])
-                groups.setdefault(f"is not adjusted for {lack}, though it differs within pairs.", []).append(name)
+                groups.setdefault(f"is not adjusted for {lack}: it differs, or may differ, within pairs.", []).append(
+                    name
+                )
         said += [f"{time_name(timepoint)}: the change of {', '.join(g)} {what}" for what, g in groups.items()]
     return [text[:1].upper() + text[1:] for text in said]
 
@@ -182,20 +190,21 @@ def reason_words(reason: str | None) -> str:
 
 def ratio_text(row: dict[str, Any]) -> str:
     """`1.54 (1.21 to 2.30)`, or a dash."""
-    values: list[Any] = [row.get(k) for k in ("ratio", "ratio_low", "ratio_high")]
-    if any(v is None for v in values):
-        return "-"
-    return "{:.2f} ({:.2f} to {:.2f})".format(*values)
+    return _interval_text([row.get(k) for k in ("ratio", "ratio_low", "ratio_high")], "{:.2f}", "{:.2f}")
 
 
 def estimate_text(row: dict[str, Any]) -> str:
     """`+0.6 (+0.2 to +1.3)`, or a dash."""
-    values: list[Any] = [row.get(k) for k in ("estimate", "low", "high")]
-    if values[0] is None:
-        return "-"
-    if any(v is None for v in values):
-        return f"{values[0]:+.2f}"
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*values)
+    return _interval_text([row.get(k) for k in ("estimate", "low", "high")], "{:+.1f}", "{:+.2f}")
+
+
+def _interval_text(values: list[Any], shape: str, alone: str) -> str:
+    """A value with its limits, of which one may not exist; without both, the value alone."""
+    value, low, high = values
+    if value is None or (low is None and high is None):
+        return "-" if value is None else alone.format(value)
+    ends = [NO_LIMIT if v is None else shape.format(v) for v in (low, high)]
+    return f"{shape.format(value)} ({ends[0]} to {ends[1]})"
 
 
 def p_text(p: float | None) -> str:

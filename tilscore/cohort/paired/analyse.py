@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import pandas as pd
 
 import tilscore
-from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, with_scores
 from tilscore.cohort.manifest.read import read_manifest
-from tilscore.cohort.paired.change import COLUMNS, add_adjusted, change_tests, detectable, with_multiplicity
+from tilscore.cohort.paired.change import COLUMNS, add_adjusted, adjustment, change_tests, detectable, with_multiplicity
 from tilscore.cohort.paired.missing import later_timepoints, missing_pairs, missing_tests, scored
 from tilscore.cohort.paired.model import ModelResult, fit_model
-from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, shifts
+from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, confounded, shifts, unknown_sampling
 from tilscore.cohort.paired.sensitivity import sensitivity
 from tilscore.cohort.paired.tables import plain, plain_rows, write_tables
 from tilscore.config import as_values
@@ -23,6 +24,8 @@ from tilscore.files import sha256, write_json
 from tilscore.inputs.words import is_scored
 
 SCHEMA_VERSION = 1
+TIMEPOINT = "timepoint: "
+"""How the terms of the model that are changes begin."""
 LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels", "openpyxl")
 
 
@@ -68,7 +71,7 @@ def analyse_tables(
     """All tables by name, and flow, diagnostics of the model and notes, without touching a file."""
     biopsies = pool_biopsies(manifest, scores)
     pairs = add_adjusted(build_pairs(biopsies, cfg), cfg)
-    model = fit_model(biopsies, cfg)
+    model = _without_confounded(fit_model(biopsies, cfg), pairs, cfg)
     slides = _slides(manifest, scores)
     tables = {
         "slides": slides,
@@ -97,28 +100,42 @@ def planned_pairs(biopsies: pd.DataFrame) -> dict[str, int]:
 
 def _slides(manifest: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """Each slide of the manifest with its score; `unscored` where the run has none, `other_stain` for IHC."""
-    clash = [c for c in scores.columns if c in manifest.columns and c != "slide_id"]
-    table = manifest.merge(scores.drop(columns=clash), on="slide_id", how="left", validate="one_to_one")
+    table = with_scores(manifest, scores)
     table["status"] = table["status"].fillna("unscored").where(table["stain"].map(is_scored), "other_stain")
     return table
+
+
+def _without_confounded(model: ModelResult, pairs: pd.DataFrame, cfg: AnalyseConfig) -> ModelResult:
+    """No number for a time point whose change cannot be told from that of a specimen the model left out."""
+    rows = []
+    for row in model.rows:
+        here = pairs[pairs["timepoint"] == row["term"].removeprefix(TIMEPOINT)]
+        dropped = model.diagnostics["not_adjusted_for"] if row["term"].startswith(TIMEPOINT) else []
+        reason = confounded(here, dropped, cfg)
+        if reason is not None:
+            row = {"term": row["term"], "kind": row["kind"], "status": "not_evaluable", "reason": reason}
+        rows.append(row)
+    return replace(model, rows=rows)
 
 
 def _tests(biopsies: pd.DataFrame, pairs: pd.DataFrame, model: ModelResult, cfg: AnalyseConfig) -> pd.DataFrame:
     """Tests of change, the mixed model's time points and the tests of missingness, in one table."""
     rows = []
     later = later_timepoints(biopsies)
-    fitted = {
-        row["term"].removeprefix("timepoint: "): row for row in model.rows if row["term"].startswith("timepoint: ")
-    }
-    kind = "mixed_model" if model.diagnostics.get("kind") == "mixed" else "fixed_effects_model"
-    reason = model.diagnostics.get("reason") or "too_few_pairs at this time point"
+    fitted = {row["term"].removeprefix(TIMEPOINT): row for row in model.rows if row["term"].startswith(TIMEPOINT)}
+    about = model.diagnostics
+    kind = "mixed_model" if about.get("kind") == "mixed" else "fixed_effects_model"
+    reason = about.get("reason") or "too_few_pairs at this time point"
+    used, dropped = about.get("adjusted_for", []), about.get("not_adjusted_for", [])
     for timepoint in later:
         row = dict(fitted.get(timepoint, {"status": "not_evaluable", "reason": reason}))
         row |= {"timepoint": timepoint, "measure": "density", "unit": "log ratio", "role": "supporting"}
-        row |= {"test": kind, "n_pairs": int((pairs["timepoint"] == timepoint).sum())}
-        rows.append(row | {"method": "random intercept, CR2 by patient, Satterthwaite t"})
+        here = pairs[pairs["timepoint"] == timepoint]
+        row |= {"test": kind, "n_pairs": len(here), "method": "random intercept, CR2 by patient, Satterthwaite t"}
+        flag = ""
         if kind == "fixed_effects_model":
-            rows[-1] |= {"flag": "fallback", "method": "patient fixed effects, CR2 by patient, Satterthwaite t"}
+            flag, row["method"] = "fallback", "patient fixed effects, CR2 by patient, Satterthwaite t"
+        rows.append(row | adjustment(used, [*dropped, *unknown_sampling(here, dropped)], flag))
     more = with_multiplicity(pd.DataFrame([*rows, *missing_tests(biopsies, cfg)]).reindex(columns=COLUMNS))
     tests = [t for t in (change_tests(pairs, cfg), more) if len(t)]
     return pd.concat([t.astype(object) for t in tests], ignore_index=True) if tests else more
@@ -161,6 +178,7 @@ def _notes(tests: pd.DataFrame, flow: dict[str, Any]) -> list[str]:
             notes.append(f"The change of {at} is not evaluable: {row['reason']}.")
         elif isinstance(row["not_adjusted_for"], str):
             notes.append(
-                f"The change of {at} is not adjusted for {row['not_adjusted_for']}, which differs within pairs."
+                f"The change of {at} is not adjusted for {row['not_adjusted_for'].replace(';', ', ')}: it differs, or "
+                "may differ, within pairs."
             )
     return notes

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Covariates, Measure, covariates
+from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Covariates, Measure, confounded, covariates
 from tilscore.stats.aligned import aligned_signed_rank, column_basis
 from tilscore.stats.clustered import fit_clustered
 from tilscore.stats.paired import adjust_p, minimum_detectable, minimum_detectable_normal, signed_rank
@@ -113,8 +114,8 @@ def mean_row(pairs: pd.DataFrame, measure: Measure, cfg: AnalyseConfig) -> dict[
 def _naive_row(pairs: pd.DataFrame, measure: Measure, cfg: AnalyseConfig) -> dict[str, Any]:
     found = covariates(pairs, cfg)
     differs = found.used + found.dropped
-    row = _row(pairs, measure, Covariates(found.x, [], [], differs))
-    row |= {"test": "wilcoxon_naive", "role": "naive", "flag": "naive, confounded" if differs else None}
+    row = _row(pairs, measure, Covariates(found.x, [], [], differs, found.unknown))
+    row |= {"test": "wilcoxon_naive", "role": "naive", "flag": "naive, confounded" if differs else row["flag"]}
     reason = unusable(pairs, measure, Covariates(np.zeros((len(pairs), 0))), cfg)
     if reason is not None:
         return row | {"status": "not_evaluable", "reason": reason}
@@ -126,18 +127,34 @@ def _row(pairs: pd.DataFrame, measure: Measure, found: Covariates) -> dict[str, 
         "measure": measure.name,
         "n_pairs": len(pairs),
         "unit": UNITS[measure.scale],
-        "flag": f"not adjusted for {', '.join(found.dropped)}" if found.dropped else None,
-        "adjusted_for": ";".join(found.used) or None,
-        "not_adjusted_for": ";".join(found.dropped) or None,
+        **adjustment(found.used, found.lacking),
         "status": "ok",
         "reason": None,
     }
 
 
+def adjustment(used: Sequence[str], lacking: Sequence[str], flag: str = "") -> dict[str, str | None]:
+    """What a test is and is not adjusted for; what it is not stands in its flag too, after another one."""
+    flags = [flag, f"not adjusted for {', '.join(lacking)}" if lacking else ""]
+    return {
+        "flag": "; ".join(f for f in flags if f) or None,
+        "adjusted_for": ";".join(used) or None,
+        "not_adjusted_for": ";".join(lacking) or None,
+    }
+
+
 def _estimate(value: float, low: float, high: float, measure: Measure) -> dict[str, Any]:
-    out: dict[str, Any] = {"estimate": value, "low": low, "high": high}
+    """Estimate and limits, each also as a ratio; a limit that does not exist is empty with a reason, never 0."""
+    limits = {"low": low, "high": high}
+    out: dict[str, Any] = {"estimate": value} | {k: v if math.isfinite(v) else None for k, v in limits.items()}
+    lacks = [name for name, v in (("lower", low), ("upper", high)) if not math.isfinite(v)]
+    if lacks:
+        out["reason"] = (
+            f"no_finite_interval: these pairs reject no change, however large, on the {' or '.join(lacks)} side"
+        )
     if measure.scale == "log":
-        out |= {"ratio": math.exp(value), "ratio_low": math.exp(low), "ratio_high": math.exp(high)}
+        known = {"ratio": value, "ratio_low": out["low"], "ratio_high": out["high"]}
+        out |= {name: None if v is None else math.exp(v) for name, v in known.items()}
     return out
 
 
@@ -153,6 +170,8 @@ def unusable(pairs: pd.DataFrame, measure: Measure, found: Covariates, cfg: Anal
         return f"too_few_pairs: {len(pairs)} of at least {cfg.n_min_pairs}"
     if (pairs[measure.delta] == 0).all():
         return "no_change: every change is exactly 0"
+    if (reason := confounded(pairs, found.dropped, cfg)) is not None:
+        return reason
     if n_effective(found) < cfg.n_min_effective:
         names = ", ".join(found.used)
         return f"confounded: too few pairs are alike in {names} to tell a change from the sampling"
@@ -197,7 +216,8 @@ def _spreads(
         found.append(("slides' intervals", n_planned, float(np.sqrt(np.mean(errors**2))), 1.0, 1))
     adjust = covariates(pairs, cfg)
     x = np.column_stack([np.ones(len(pairs)), column_basis(adjust.x)])
-    if len(pairs) - x.shape[1] < 3 or n_effective(adjust) < cfg.n_min_effective:
+    alone = n_effective(adjust) >= cfg.n_min_effective and confounded(pairs, adjust.dropped, cfg) is None
+    if len(pairs) - x.shape[1] < 3 or not alone:
         return [*found, ("observed, adjusted", len(pairs), float("nan"), 1.0, x.shape[1])]
     delta = pairs[measure.delta].to_numpy(float)
     rest = delta - x @ np.linalg.lstsq(x, delta, rcond=None)[0]

@@ -28,7 +28,7 @@ class Design:
     Attributes
     ----------
     y : (n,) log density. x : (n, k) with the intercept first. names : the k terms. patient : (n,) integers.
-    dropped : factors left out, with the reason.
+    dropped : factors left out, with the reason. used : factors that have terms.
     """
 
     y: Floats
@@ -36,6 +36,7 @@ class Design:
     names: list[str]
     patient: NDArray[np.intp]
     dropped: dict[str, str] = field(default_factory=dict)
+    used: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def model_design(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> Design | str:
     patient = pd.factorize(table["patient_id"])[0]
     room = (np.bincount(patient) > 1).sum() // cfg.n_pairs_per_term
     dropped: dict[str, str] = {}
+    used: list[str] = []
     n_used = 0
     for factor in ("specimen", "area", "site", "cores"):
         new = _factor(table, factor)
@@ -108,10 +110,11 @@ def model_design(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> Design | str:
             continue
         columns |= new
         n_used += len(new)
+        used += [factor] if new else []
     x = np.column_stack(list(columns.values()))
     if np.linalg.matrix_rank(x / np.sqrt((x**2).sum(0))) < x.shape[1]:
         return "time point and sampling (specimen, area, site, cores) cannot be told apart"
-    return Design(y, x, list(columns), patient, dropped)
+    return Design(y, x, list(columns), patient, dropped, used)
 
 
 def _usable(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> pd.DataFrame:
@@ -180,6 +183,7 @@ def _robust(
     x = design.x[:, kept] - share[:, None] * _patient_means(design.x[:, kept], design.patient)
     y = design.y - share * _patient_means(design.y, design.patient)
     diagnostics |= {"n_biopsies": len(y), "n_patients": int(design.patient.max()) + 1}
+    diagnostics |= {"adjusted_for": design.used, "not_adjusted_for": list(design.dropped)}
     try:
         fit = fit_clustered(y, x, design.patient)
     except ValueError as err:

@@ -11,10 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from tilscore.cohort.manifest.pool import MIXED
 from tilscore.inputs.words import order
 from tilscore.stats.paired import mover, reliable_change
 
 Floats = NDArray[np.float64]
+UNKNOWN = "unknown"
+"""Specimen or site that nobody stated."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,20 @@ class Covariates:
     Attributes
     ----------
     x : (n, k), after minus before. names : the k columns. used, dropped : names of the factors in and left out;
-    a dropped factor differs within pairs but could not be adjusted for.
+    a dropped factor differs within pairs but could not be adjusted for. unknown : factors that may differ unseen, with
+    the number of pairs.
     """
 
     x: Floats
     names: list[str] = field(default_factory=list)
     used: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    @property
+    def lacking(self) -> list[str]:
+        """What differs, or may differ, and is not adjusted for."""
+        return [*self.dropped, *self.unknown]
 
 
 def to_scale(values: pd.Series, measure: Measure, cfg: AnalyseConfig) -> pd.Series:
@@ -127,8 +137,9 @@ def _add_sampling(out: pd.DataFrame, both: pd.DataFrame) -> None:
     for name in ("specimen", "site"):
         for side in ("before", "after"):
             known = both.get(f"{name}_{side}", pd.Series(index=both.index, dtype=object)).astype(object)
-            out[f"{name}_{side}"] = known.where(known.notna() & (known != ""), "unknown")
-        out[f"same_{name}"] = out[f"{name}_before"] == out[f"{name}_after"]
+            out[f"{name}_{side}"] = known.where(known.notna() & (known != ""), UNKNOWN)
+        one_word = out[f"{name}_before"] == out[f"{name}_after"]
+        out[f"same_{name}"] = one_word & ~out[f"{name}_before"].isin([UNKNOWN, MIXED])
     for name in ("stroma_mm2", "n_cores"):
         for side in ("before", "after"):
             values = both.get(f"{name}_{side}", pd.Series(index=both.index, dtype=float))
@@ -188,7 +199,30 @@ def covariates(pairs: pd.DataFrame, cfg: AnalyseConfig, adjust: tuple[str, ...] 
         found.names.extend(new)
         found.used.append(factor)
     x = np.column_stack(columns) if columns else np.zeros((len(pairs), 0))
-    return Covariates(x, found.names, found.used, found.dropped)
+    return Covariates(x, found.names, found.used, found.dropped, unknown_sampling(pairs, found.dropped, adjust))
+
+
+def unknown_sampling(pairs: pd.DataFrame, dropped: Sequence[str], adjust: Sequence[str] | None = None) -> list[str]:
+    """Specimen and site where both biopsies of a pair are unknown or mixed: no column of a regression sees these.
+
+    Parameters
+    ----------
+    dropped : factors that are named as not adjusted for anyway. adjust : factors that count (default: all).
+    """
+    said = []
+    for name in ("specimen", "site"):
+        n = int(((pairs[f"{name}_before"] == pairs[f"{name}_after"]) & ~pairs[f"same_{name}"]).sum())
+        if n and name not in dropped and (adjust is None or name in adjust):
+            said.append(f"{name} (unknown or mixed in {n} of {len(pairs)} pairs)")
+    return said
+
+
+def confounded(pairs: pd.DataFrame, dropped: Sequence[str], cfg: AnalyseConfig) -> str | None:
+    """Why a change cannot be told from a change of specimen that could not be adjusted for, or None."""
+    n = int(pairs["same_specimen"].sum())
+    if "specimen" not in dropped or n >= cfg.n_min_effective:
+        return None
+    return f"confounded: {n} of {len(pairs)} pairs are known to be alike in specimen, too few to tell a change from it"
 
 
 def _differing(pairs: pd.DataFrame, factor: str) -> dict[str, Floats]:
