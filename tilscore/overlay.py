@@ -98,8 +98,8 @@ def draw_overlay(
     """
     cfg = cfg or OverlayConfig()
     ok = score.status == "ok"
-    how: dict[str, Any] = {"bed": bed, "evaluable": ok, "cores": score.cores}
-    panels = draw_panels(slide, cells, regions, tissue, cfg, min_prob=score.constants.get("min_prob", 0.0), **how)
+    lowest = float(score.constants.get("min_prob", 0.0))
+    panels = draw_panels(slide, cells, regions, tissue, cfg, bed=bed, evaluable=ok, min_prob=lowest, cores=score.cores)
     return compose(panels, score, title, cfg)
 
 

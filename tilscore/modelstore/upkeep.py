@@ -51,9 +51,8 @@ def _same(folder: Path, source: Model) -> Model:
     there = check_weights(read_model(folder))
     if replace(there.config, name=source.config.name) != source.config:
         alike = there.config.weights_sha256 == source.config.weights_sha256
-        what = "these weights are there with another calibration or operating point" if alike else "another model"
-        do = "give --name, or remove that folder first"
-        raise ModelError(f"{what} has this name" if not alike else what, where=folder, found=there.ident, do=do)
+        what = "its weights with another calibration have this name" if alike else "another model has this name"
+        raise ModelError(what, where=folder, found=there.ident, do="give --name, or remove that folder first")
     return there
 
 

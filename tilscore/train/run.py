@@ -156,9 +156,20 @@ def train(
     _note_run(out, {"fold": fold, "precision": precision, "held_out": [field_id(s) for s in held]}, going_on=going_on)
     write_text(out / "config.yaml", yaml.safe_dump(as_values(cfg), sort_keys=False))
     task = Task(cfg, learn, held)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it greets and advertises
+    trainer = _trainer(cfg, out, _callbacks(cfg, out, held, progress=progress), precision, progress=progress)
+    if not (going_on and _ended(task, last)):
+        trainer.fit(task, ckpt_path=str(last) if going_on else None, weights_only=False)
+    if trainer.is_global_zero:
+        _finish(task, held, out)
+    trainer.strategy.barrier()
+    return out / "model"
+
+
+def _trainer(cfg: TrainConfig, out: Path, callbacks: list[L.Callback], precision: str, *, progress: bool) -> L.Trainer:
+    """Lightning's trainer, without its greetings and advertisements."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    trainer = L.Trainer(
+    return L.Trainer(
         accelerator="auto",
         devices=cfg.devices if torch.cuda.is_available() else 1,
         strategy=cfg.strategy,
@@ -166,7 +177,7 @@ def train(
         precision=precision,  # type: ignore[arg-type]
         max_steps=cfg.steps,
         max_epochs=-1,
-        callbacks=_callbacks(cfg, out, held, progress=progress),
+        callbacks=callbacks,
         logger=[
             CSVLogger(out, name="", version=_next_log(out)),
             TensorBoardLogger(out, name="", version="tensorboard"),
@@ -179,12 +190,6 @@ def train(
         log_every_n_steps=50,
         default_root_dir=out,
     )
-    if not (going_on and _ended(task, last)):
-        trainer.fit(task, ckpt_path=str(last) if going_on else None, weights_only=False)
-    if trainer.is_global_zero:
-        _finish(task, held, out)
-    trainer.strategy.barrier()
-    return out / "model"
 
 
 def _note_run(out: Path, notes: dict[str, Any], *, going_on: bool) -> None:

@@ -22,7 +22,7 @@ N_TURNS = 4
 """Views of a field that the teacher's probability is the mean of."""
 
 
-def with_taught_regions(sample: Sample, net: torch.nn.Module, sure: float = SURE) -> Sample:
+def with_taught_regions(sample: Sample, net: torch.nn.Module) -> Sample:
     """`sample` with the regions that `net` is sure of on the sharp field; unchanged where it has regions of its own.
 
     The student sees the field recoloured, blurred and through coarser scans, and learns to call it the same (noisy
@@ -31,13 +31,12 @@ def with_taught_regions(sample: Sample, net: torch.nn.Module, sure: float = SURE
     Parameters
     ----------
     net : a `TilNet` in evaluation mode.
-    sure : less probable pixels stay unknown.
     """
     if sample.regions is not None:
         return sample
     logits = forward_crop(turned(net, N_TURNS), plain_crop(sample))[3]
     probability = torch.from_numpy(logits).softmax(dim=0).numpy()
-    believed = np.isin(probability.argmax(axis=0), BELIEVED) & (probability.max(axis=0) >= sure)
+    believed = np.isin(probability.argmax(axis=0), BELIEVED) & (probability.max(axis=0) >= SURE)
     regions = np.where(believed, probability.argmax(axis=0), UNKNOWN).astype(np.uint8)
     height, width = sample.image.shape[:2]
     step = REGION_STRIDE * MPP / sample.mpp
