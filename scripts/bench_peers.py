@@ -68,7 +68,7 @@ class Ours:
     def __call__(self) -> float:
         start = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
-            if process([self.spec], self.run, ("tissue", "infer", "score")):
+            if process([self.spec], self.run, ("tissue", "infer", "score")).n_failed:
                 raise SystemExit("the slide failed")
         seconds = time.perf_counter() - start
         return read_raster(self.run.out / self.spec.slide_id / "tissue.tif").area_mm2(Area.TISSUE) / seconds

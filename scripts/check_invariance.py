@@ -90,7 +90,7 @@ def score(run: Run, spec: SlideSpec, name: str, infer: InferConfig, out: Path, a
     """Score a slide, and read the numbers."""
     run.cfg, run.out = replace(run.cfg, infer=infer), out / name.replace(" ", "-")
     failed: list[str] = []
-    if process([spec], run, ("tissue", "infer", "score"), say=lambda line: failed.append(str(line))):
+    if process([spec], run, ("tissue", "infer", "score"), say=lambda line: failed.append(str(line))).n_failed:
         raise SystemExit(f"{spec.path}: {name}: {failed[-1]}")
     made = read_score(run.out / spec.slide_id / "score.json")
     keys = ("status", "til_density_per_mm2", *NUMBERS, "n_tils", "stroma_mm2", "tissue_mm2")

@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 from tilscore.cohort.assays.assays import assays
 from tilscore.cohort.assays.survival import cox, fit_cox, kaplan_meier
-from tilscore.cohort.assays.table import events, of_patients, read_assays, survival_columns
+from tilscore.cohort.assays.table import (
+    N_REPEATED,
+    Assays,
+    events,
+    of_patients,
+    origin_notes,
+    patient_columns,
+    read_assays,
+    survival_columns,
+)
 from tilscore.cohort.assays.tests import agreement, correlations, groups, with_fdr
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.errors import UsageError
@@ -277,20 +286,69 @@ def test_hostile_tables(text: str, message: str, tmp_path: Path) -> None:
         read_assays(tmp_path / "a.csv")
 
 
+def of_text(folder: Path, text: str) -> Assays:
+    (folder / "a.csv").write_text(text)
+    return read_assays(folder / "a.csv")
+
+
 def test_reading(tmp_path: Path) -> None:
-    """What is the patient's is taken from any row, what is the biopsy's from its own; blocks are averaged."""
-    text = "patient_id,timepoint,cd8,mut,Response\nP1,BL,1,yes,PR\nP1,post,5,yes,PR\nP2,post,7,no,PD\nP3,pre,,no,\n"
-    (tmp_path / "a.csv").write_text(text)
-    found = of_patients(read_assays(tmp_path / "a.csv"), "baseline")
+    """What is the patient's is taken from any row, what is the biopsy's from its own."""
+    twice = "".join(f"Q{i},BL,3,no,\nQ{i},post,4,no,\n" for i in range(N_REPEATED - 1))
+    head = "patient_id,timepoint,cd8,mut,Response\n"
+    rows = "P1,BL,1,yes,PR\nP1,post,5,yes,PR\nP2,post,7,no,PD\nP3,pre,,no,\n"
+    table = of_text(tmp_path, head + twice + rows)
+    assert patient_columns(table, ()) == ["mut"]
+    found = of_patients(table, "baseline", ()).loc[["P1", "P2", "P3"]]
     assert found["mut"].to_dict() == {"P1": "yes", "P2": "no", "P3": "no"}
     assert found["cd8"].dropna().to_dict() == {"P1": 1.0}
-    assert found["response_assay"].to_dict() == {"P1": "PR", "P2": "PD", "P3": ""}
+    assert found["response_assay"].fillna("").to_dict() == {"P1": "PR", "P2": "", "P3": ""}
+    few = of_text(tmp_path, head + rows)
+    assert patient_columns(few, ()) == []  # one patient alone may have the same value twice by chance
     assert survival_columns(["os_months", "os_event", "pfs_days", "cd8"]) == [("os", "os_months", "os_event")]
     with pytest.raises(UsageError, match="no such columns"):
         survival_columns(["os_months"], ["os_months:dead"])
     assert events(pd.Series([1.0, np.nan, 0.0]), "os_event").tolist()[::2] == [1, 0]
     with pytest.raises(UsageError, match="is no event"):
         events(pd.Series([1.0, 2.0]), "os_event")
+
+
+def test_values_of_later_biopsies_are_no_baselines(tmp_path: Path) -> None:
+    """Equal only because they are missing, or stated once: nothing shows that they are the patient's."""
+    lacking = "".join(f"Q{i},baseline,,\nQ{i},post,,\n" for i in range(N_REPEATED))
+    text = "patient_id,timepoint,cd3,pdl1\nP2,post,900,high\nP3,post,800,low\nP4,baseline,70,low\n"
+    table = of_text(tmp_path, text + lacking)
+    found = of_patients(table, "baseline", ()).reindex(["P2", "P3", "P4", "Q0"])
+    assert found["cd3"].dropna().to_dict() == {"P4": 70.0}
+    assert found["pdl1"].fillna("").tolist() == ["", "", "low", ""]
+    (note,) = origin_notes(table, "baseline", ())
+    assert note == "Not used, as stated at other time points only: cd3 (2 patients), pdl1 (2 patients)."
+
+
+def test_outcomes_are_the_patients(tmp_path: Path) -> None:
+    """One row a patient, some of a later biopsy: the outcome counts, the marker does not; two outcomes are none."""
+    names = {"os_months", "os_event"}
+    head = "patient_id,timepoint,cd3,os_months,os_event\n"
+    table = of_text(tmp_path, head + "P1,baseline,5,12,1\nP2,post,9,30,0\nP3,baseline,4,8,1\nP3,post,4,9,1\n")
+    found = of_patients(table, "baseline", names)
+    assert found["cd3"].dropna().to_dict() == {"P1": 5.0, "P3": 4.0}
+    assert found["os_months"].dropna().to_dict() == {"P1": 12.0, "P2": 30.0}
+    assert found["os_event"].to_dict() == {"P1": 1.0, "P2": 0.0, "P3": 1.0}
+    theirs, other, differ = origin_notes(table, "baseline", names)
+    assert theirs.startswith("Taken as the patient's")
+    assert theirs.endswith(": os_months (1 patients), os_event (1 patients).")
+    assert other == "Not used, as stated at other time points only: cd3 (1 patients)."
+    assert differ == "os_months: 1 patients have several values, so that none is used."
+    plain = of_text(tmp_path, "patient_id,cd3\nP1,5\n")
+    assert origin_notes(plain, "baseline", names)[0].startswith("The assays state no time points")
+
+
+def test_assays_of_scores_by_several_models(cohort: Path, tmp_path: Path) -> None:
+    scores = pd.read_csv(cohort / "scores.csv", dtype=str, keep_default_na=False)
+    scores.loc[::2, "model"] = "other@1"
+    scores.to_csv(tmp_path / "scores.csv", index=False)
+    found = assays(cohort / "slides.csv", tmp_path, cohort / "assays.csv", tmp_path / "out")
+    assert found["notes"][0].startswith("Several models scored these biopsies")
+    assert set(pd.read_csv(tmp_path / "out" / "joined.csv")["model"]) >= {"simulated", "other@1"}
 
 
 def test_the_table_is_not_written_over(cohort: Path) -> None:

@@ -18,13 +18,14 @@ from pages import Page
 
 import tilscore
 from tilscore.cohort.agreement.text import draw
+from tilscore.cohort.assays.assays import assays
 from tilscore.cohort.page.inksvg import inline, make_svg, new_figure, time_name
 from tilscore.cohort.page.page import write_page
 from tilscore.cohort.page.told import estimate_text, factors, p_text, percent_change, ratio_text, reason_words
 from tilscore.cohort.paired.analyse import analyse
 from tilscore.cohort.rank.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
-from tilscore.errors import DataError
+from tilscore.errors import DataError, UsageError
 from tilscore.files import write_json, write_text
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'</svg></title><script>alert(2)</script>$\\frac&"
@@ -62,7 +63,9 @@ def renamed(value: Any, old: str, new: str) -> Any:
 def with_a_hostile_patient(out: Path, results: Path) -> None:
     """The last pair's patient gets a hostile code, all other verbs leave their files, and two slides have reports."""
     rank(results / "slides.csv", results, out, n=3)
-    write_json(out / "assays.json", {"notes": ["a note"], "tests": [{"assay": HOSTILE, "rho": 0.42, "low": None}]})
+    inputs = json.loads((out / "analysis.json").read_text(encoding="utf-8"))["inputs"]
+    tests = [{"assay": HOSTILE, "rho": 0.42, "low": None}]
+    write_json(out / "assays.json", {"inputs": inputs, "notes": ["a note"], "tests": tests})
     x = np.array([5.0, 20, 40, 60, 10])
     sheet = pd.DataFrame(
         {"case": list("abcde"), "x": x, "y": x + 1, "mean": x + 0.5, "difference": [-1.0, 1, 2, -3, 0]}
@@ -208,6 +211,52 @@ def test_no_later_time_point(tmp_path: Path) -> None:
     alone = made(tmp_path, SimulateConfig(patients=4, pairs=0, series=0, seed=1), lambda out, results: None)
     assert "No change can be told" in alone.page.text
     assert {f.stem for f in (alone.out / "figures").iterdir()} == {"flow", "sites"}
+
+
+def test_results_of_other_files_are_left_out_and_told(tmp_path: Path) -> None:
+    def outdated(out: Path, results: Path) -> None:
+        rank(results / "slides.csv", results, out, n=3)
+        assays(results / "slides.csv", results, results / "assays.csv", out)
+        text = (results / "scores.csv").read_text(encoding="utf-8")
+        write_text(results / "scores.csv", text.replace("simulated", "another"))
+        analyse(results / "slides.csv", results, out)
+
+    cfg = SimulateConfig(patients=24, pairs=14, series=0, seed=4)
+    seen = made(tmp_path, cfg, lambda out, results: outdated(out, results))
+    for verb, title in (("rank", "Unusual patients"), ("assays", "Other assays")):
+        assert f"run cohort {verb} again" in seen.page.text
+        assert title not in seen.page.text
+    assert "Survival by score" not in seen.page.text
+    assert {v for v in seen.page.values("href") if v.endswith(".csv")} == {
+        f"{t}.csv" for t in ("slides", "biopsies", "pairs", "tests", "model", "shifts", "missing", "mde", "sensitivity")
+    }
+    rank(seen.results / "slides.csv", seen.results, seen.out, n=3)
+    assays(seen.results / "slides.csv", seen.results, seen.results / "assays.csv", seen.out)
+    again = Page(write_page(seen.out, seen.results).read_text(encoding="utf-8"))
+    assert {"#rank", "#assays", "km.csv"} <= set(again.values("href"))
+    assert "left out: run" not in again.text
+
+
+def test_several_models_are_the_first_thing_to_read(tmp_path: Path) -> None:
+    """Later biopsies scored anew by another model: told before all else, and who asks for ranks is refused."""
+
+    def mixed(out: Path, results: Path) -> None:
+        scores = pd.read_csv(results / "scores.csv", dtype=str, keep_default_na=False)
+        later = pd.read_csv(results / "slides.csv").query("timepoint != 'baseline'")["slide_id"]
+        scores.loc[scores["slide_id"].isin(later), "model"] = "other@1"
+        scores.to_csv(results / "scores.csv", index=False)
+        analyse(results / "slides.csv", results, out)
+
+    cfg = SimulateConfig(patients=16, pairs=14, series=0, failed_frac=0.0, not_evaluable_frac=0.0, seed=4)
+    seen = made(tmp_path, cfg, mixed)
+    n = len(seen.analysis["pairs"])
+    told = seen.analysis["notes"]
+    assert told[0].startswith(f"{n} of {n} pairs were not scored by one model")
+    assert told[1].startswith("Several models scored these biopsies: simulated (16 biopsies), other@1 (14 biopsies)")
+    assert f"Read before use{told[0]}" in seen.page.text
+    assert seen.analysis["pairs"][0]["model_after"] == "other@1"
+    with pytest.raises(UsageError, match="several models cannot be ranked"):
+        rank(seen.results / "slides.csv", seen.results, seen.out)
 
 
 def test_no_analysis_is_an_error(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from manifests import GOOD, HEAD, lines, written
 
+from tilscore.cohort.manifest.models import model_notes, models_of
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_biopsies, write_table
+from tilscore.cohort.manifest.read import read_manifest
 from tilscore.errors import DataError
 from tilscore.inputs.words import COLUMNS
 
@@ -94,6 +96,30 @@ def test_biopsies_keep_what_the_manifest_says() -> None:
     assert table["specimen"].tolist() == ["core", "core", "mixed"]
     assert table["centre"].tolist() == ["C1", "", "C2"]
     assert table["note"].tolist() == ["", "y", "x;z"]
+
+
+def test_biopsies_name_the_models_of_their_scores() -> None:
+    """Several are joined; a slide without a score has no say, and a table without the column names none."""
+    status, model = ["ok", "ok", "failed", "failed"], ["a@1", "b@2", "c@3", "c@3"]
+    where = {"patient_id": ["P1", "P1", "P1", "P2"]}
+    table = biopsies(**slide([1, 2, 3, 4], [1, 1, 1, 1]), **where, status=status, model=model)
+    assert table["model"].tolist() == ["a@1;b@2", ""]
+    assert models_of(table) == {"a@1": 1, "b@2": 1}
+    (note,) = model_notes(table)
+    assert "a@1 (1 biopsies), b@2 (1 biopsies)" in note
+    old = biopsies(**slide([1, 2], [1, 1]), patient_id=["P1", "P2"])
+    assert old["model"].tolist() == ["", ""]
+    assert models_of(old) == models_of(old.drop(columns="model")) == {"not stated": 2}
+    assert model_notes(old) == []
+    assert len(model_notes(old.assign(model=["a@1", ""]))) == 1
+
+
+def test_a_model_of_the_manifest_does_not_hide_that_of_the_scores(tmp_path: Path) -> None:
+    header = "slide_id,status,til_density_per_mm2,n_tils,stroma_mm2,tumour_mm2,tissue_mm2,model\n"
+    (tmp_path / "scores.csv").write_text(header + "S1,ok,100,100,1,1,3,lite@1\n")
+    manifest = read_manifest(written(tmp_path, lines(GOOD + ",PDX", head=HEAD + ",model")))
+    (row,) = pool_biopsies(manifest, read_scores(tmp_path)).to_dict("records")
+    assert (row["model"], row["model_given"]) == ("lite@1", "PDX")
 
 
 def test_words_that_only_the_run_was_told_reach_the_biopsy() -> None:

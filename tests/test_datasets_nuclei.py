@@ -98,7 +98,7 @@ def make_pannuke(root: Path, fold: int, organs: list[str]) -> None:
         np.save(folder / f"{name}.npy", array)
 
 
-def test_pannuke(tmp_path: Path) -> None:
+def test_pannuke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_pannuke(tmp_path, 1, ["Breast", "Bile-duct"])
     make_pannuke(tmp_path, 2, ["Breast"])
     got = read_set("pannuke", tmp_path)
@@ -115,6 +115,10 @@ def test_pannuke(tmp_path: Path) -> None:
     images = np.load(tmp_path / "Fold 1/images/fold1/images.npy")
     np.testing.assert_array_equal(got[1].image, images[1])
     assert [s.organ for s in read_set("pannuke", tmp_path, organs=["Breast"])] == ["breast", "breast"]
+    assert [s.unit for s in got] == [s.name for s in got], "intervals draw patches, folds keep the published parts"
+    monkeypatch.chdir(tmp_path / "Fold 1" / "images" / "fold1")
+    (tmp_path / "Fold 1/masks/fold1/masks.npy").rename("masks.npy")
+    assert [s.group for s in read_set("pannuke", Path())] == ["fold1", "fold1"]
 
 
 def test_pannuke_partners(tmp_path: Path) -> None:

@@ -160,6 +160,21 @@ def test_a_slide_gives_a_sample_an_area(tmp_path: Path) -> None:
     assert got[0].mpp == pytest.approx(0.25)
 
 
+def test_a_slide_keeps_the_resolution_that_it_states(tmp_path: Path) -> None:
+    """`mpp` is for images that state none that can be true; a 40x slide is not read at twice its size."""
+    pixels = slide_of(tmp_path / "s.tif")
+    export(tmp_path / "s.geojson", drawn(polygon(0, 0, 100, 100), "ROI"))
+    assert [s.mpp for s in read_set("qupath", tmp_path, mpp=0.26)] == [0.25]
+    with pytest.raises(MppError, match=r"another resolution than `mpp` \(found 0.25 and 0.5 um/px\); leave `mpp` out"):
+        read_set("qupath", tmp_path, mpp=0.5)
+    slide_of(tmp_path / "s.tif", mpp=1.0)
+    with pytest.raises(MppError, match="another resolution"):  # too coarse to be taken, but stated
+        read_set("qupath", tmp_path, mpp=0.5)
+    print_setting = {"resolution": (72, 72), "resolutionunit": "INCH"}
+    tifffile.imwrite(tmp_path / "s.tif", pixels, photometric="rgb", tile=(256, 256), **print_setting)  # type: ignore[arg-type]
+    assert [s.mpp for s in read_set("qupath", tmp_path, mpp=0.5)] == [0.5]
+
+
 def test_coordinates_are_of_the_scanned_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """QuPath opens the scanned part of a slide: a drawing is shifted by its corner."""
     from tilscore.slide.tiff_reader import TiffSlide
@@ -198,6 +213,14 @@ def test_facts_of_the_fields(tmp_path: Path) -> None:
     a, b = read_set("qupath", tmp_path, mpp=0.5, scanner="vs200", organ="breast")
     assert a.group == b.group == "P1"
     assert (a.scanner, b.scanner, a.organ, a.centre) == ("gt450", "vs200", "breast", "Here")
+    (tmp_path / "fields.csv").write_text("name,patient\na.png,P1\nb,P2\n")
+    assert [s.patient for s in read_set("qupath", tmp_path, mpp=0.5)] == ["P1", "P2"], "by the name of the file too"
+    (tmp_path / "fields.csv").write_text("name,patient\na.png,P1\na,P2\n")
+    with pytest.raises(DataError, match="there twice"):
+        read_set("qupath", tmp_path, mpp=0.5)
+    (tmp_path / "fields.csv").write_text("name,patient\na.tif,P1\nb,P1\n")
+    with pytest.raises(DataError, match=r"names a field that is not there \(found a.tif\)"):
+        read_set("qupath", tmp_path, mpp=0.5)
     (tmp_path / "fields.csv").write_text("name,person\na,P1\n")
     with pytest.raises(DataError, match="column person"):
         read_set("qupath", tmp_path, mpp=0.5)

@@ -224,7 +224,7 @@ def test_tiger_errors(tmp_path: Path) -> None:
         read_set("tiger", tmp_path)
 
 
-def test_coco_run_lengths_polygons_and_boxes(tmp_path: Path) -> None:
+def test_coco_run_lengths_polygons_and_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(tmp_path / "00000010.png")
     inst = squares((2, 4))
     runs = np.diff(np.flatnonzero(np.diff(np.r_[-1, inst.T.ravel(), -1])))
@@ -242,6 +242,11 @@ def test_coco_run_lengths_polygons_and_boxes(tmp_path: Path) -> None:
     (got,) = read_set("coco", tmp_path, organ="breast")
     assert nuclei(got) == [(4.0, 6.0, EPI), (22.0, 8.0, UNTYPED), (32.5, 22.0, UNTYPED)]
     assert (got.mpp, got.organ, got.group) == (0.25, "breast", "00000010")
+    with monkeypatch.context() as inside:
+        path.rename(text(tmp_path / "json" / "demo.json", ""))
+        inside.chdir(tmp_path / "json")
+        assert len(read_set("coco", Path())) == 1, "the picture lies above the folder that one is in"
+        Path("demo.json").rename(path)
     (exchanged,) = read_set("coco", tmp_path, bgr=True)
     assert (exchanged.image == got.image[..., ::-1]).all()
     assert (got.image[..., 0] != got.image[..., 2]).any()

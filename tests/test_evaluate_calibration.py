@@ -215,6 +215,19 @@ def test_halves_keep_a_patient_together() -> None:
     assert not {f.group for f in parts[0]} & {f.group for f in parts[1]}
 
 
+def test_a_patient_of_two_sets_is_drawn_and_halved_as_one() -> None:
+    """And PanNuke's patches one by one, though a fold of them is what a split keeps together."""
+    fields = [over_confident(s, 1.0, n=20, name=f"f{s}") for s in range(4)]
+    one, two = (replace(fields[i], sample=replace(fields[i].sample, source=s, patient="P")) for i, s in enumerate("ab"))
+    assert one.group == two.group
+    assert len(pool([one, two]).groups) == 1
+    assert sorted(len(p) for p in halves([one, two, fields[2]])) == [1, 2]
+    with pytest.raises(DataError, match="cannot be tested"):
+        cross_fit(halves([one, two]))
+    patches = [replace(f, sample=replace(f.sample, group="fold1", unit=f.sample.name)) for f in fields[2:]]
+    assert len(pool(patches).groups) == 2
+
+
 def test_cross_fitting_never_shows_a_fold_to_itself() -> None:
     parts = [[over_confident(6, 3.0, name="a")], [over_confident(7, 1.0, name="b")]]
     a, b = cross_fit(parts)

@@ -18,7 +18,7 @@ FLOORS = [
     {"bed", "score", "spatial", "outputs"},
     {"draw", "views", "fieldpanels", "account", "panels", "page", "overlay"},
     {"report", "cohort"},
-    {"pipeline", "doctor"},
+    {"job", "pipeline", "doctor"},
     {"cli"},
 ]
 FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor}

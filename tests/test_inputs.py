@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilscore.errors import SlideError, UsageError
-from tilscore.inputs import LONGEST_ID, RESULT_MARK, read_inputs, safe_id
+from tilscore.inputs import LONGEST_ID, RESULT_MARKS, read_inputs, safe_id
 from tilscore.slide import SlideSpec, open_slide
 
 
@@ -25,7 +25,7 @@ def test_files_and_folders(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / RESULT_MARK).touch()
+    (tmp_path / "out" / max(RESULT_MARKS)).touch()
     (tmp_path / "out" / "overlay.png").touch()
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     assert [spec.slide_id for spec in read_inputs([tmp_path])] == ["one", "two", "field"]
@@ -184,3 +184,21 @@ def test_safe_id_examples() -> None:
     assert safe_id("切片 7") == "切片_7"
     assert safe_id("con") == "con_"
     assert safe_id("...") == "slide"
+
+
+def test_names_of_a_list_do_not_hang_on_what_else_is_read(tmp_path: Path) -> None:
+    """The cohort of a list knows its slides by these names."""
+    for name in ("A", "B"):
+        (tmp_path / f"{name}.csv").write_text(f"path\n{name}/1.svs\n")
+    (spec, typed) = read_inputs([tmp_path / "A.csv", tmp_path / "C" / "1.svs"])
+    assert spec.slide_id == "1"
+    assert typed.slide_id.startswith("1-")
+    with pytest.raises(UsageError, match="two lists") as caught:
+        read_inputs([tmp_path / "A.csv", tmp_path / "B.csv"])
+    assert "slide_id" in str(caught.value)
+
+
+def test_excels_hint_of_the_separator(tmp_path: Path) -> None:
+    assert listed(tmp_path, "sep=;\npath;mpp\na.svs;0.5\n") == [SlideSpec("a", tmp_path / "a.svs", 0.5)]
+    with pytest.raises(UsageError, match="line 3"):
+        listed(tmp_path, "sep=;\npath;mpp\n;0.5\n")

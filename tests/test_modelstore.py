@@ -28,6 +28,8 @@ from tilscore.modelstore import (
     user_store,
     verify_model,
 )
+from tilscore.modelstore.firstcard import TO_WRITE
+from tilscore.modelstore.store import write_config
 from tilscore.nets import TilNet
 
 
@@ -88,6 +90,8 @@ def test_a_pickle_is_refused_and_never_run(tmp_path: Path, folder: Path) -> None
         ({"format": 2}, "another format"),
         ({"net": {"widht": 64}}, "did you mean 'width'"),
         ({"net": {"width": 32}}, "do not fit"),
+        ({"mpp": 0.25}, r"another resolution \(found 0.25\); use a model for 0.5 um/px"),
+        ({"name": "../../x"}, r"cannot be a model's name \(found ../../x\)"),
     ],
 )
 def test_a_foreign_config_is_refused(folder: Path, change: dict, message: str) -> None:
@@ -121,6 +125,30 @@ def test_a_saved_model_has_a_card_that_a_person_completes(net: TilNet, folder: P
     (folder / "README.md").write_text("mine")
     save_model(folder, net, ModelConfig(name="small"))
     assert (folder / "README.md").read_text() == "mine"
+
+
+def test_a_card_that_nobody_wrote_on_follows_its_model(folder: Path, store: Path) -> None:
+    torch.manual_seed(7)
+    first = find_model(str(folder)).config.weights_sha256
+    model = save_model(folder, TilNet(), ModelConfig(name="small", detection_threshold=0.42))
+    card = model.card.read_text()
+    assert "detection threshold | 0.42 |" in card
+    assert model.config.weights_sha256 in card
+    assert first not in card
+    write_config(replace(model, config=replace(model.config, detection_threshold=0.77)))
+    assert "detection threshold | 0.77 |" in model.card.read_text()
+    assert "# mine" in add_model(str(folder), name="mine").card.read_text()
+
+
+def test_a_card_that_a_person_worked_on_is_kept_and_told_to_be_of_other_weights(folder: Path) -> None:
+    card = (folder / "README.md").read_text().replace(TO_WRITE, "Ours,", 1)
+    (folder / "README.md").write_text(card)
+    torch.manual_seed(7)
+    save_model(folder, TilNet(), ModelConfig(name="small"))
+    assert (folder / "README.md").read_text() == card
+    assert verify_model(folder) == ([], ["its card is not finished", "its card is of other weights (sha256)"])
+    (folder / "README.md").write_text("Its sha256 is in config.json; it began as 216a23ef...")
+    assert verify_model(folder) == ([], [])
 
 
 def test_where_models_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,10 @@ def test_a_hub_model_is_held_against_its_hash(folder: Path, hub: Path) -> None:
         find_model("hub:clinic/tils")
 
 
-@pytest.mark.parametrize("address", ["hub:", "hub:tils", "hub:../..", "hub:a/b/c", "hub:a/b@", "hub:a/b c", "hub:/b"])
+@pytest.mark.parametrize(
+    "address",
+    ["hub:", "hub:tils", "hub:../..", "hub:a/b/c", "hub:a/b@", "hub:a/b c", "hub:/b", "hub:a/b--c", "hub:a/b..c"],
+)
 def test_what_is_no_hub_address(address: str, hub: Path) -> None:
     with pytest.raises(ModelError, match="write hub:owner/name"):
         find_model(address)

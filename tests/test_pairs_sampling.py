@@ -65,6 +65,24 @@ def test_model_that_cannot_take_the_specimen_says_so_and_gives_no_number() -> No
     assert pd.isna(adjusted["flag"])
 
 
+def test_equal_changes_have_no_spread_to_test_against() -> None:
+    """Every density doubles: the errors are those of rounding, and t would be 1e15."""
+    table = confounded_cohort(18).assign(specimen="core")
+    first = table.loc[table["timepoint"] == "baseline", ["til_density_per_mm2", "stil_area_pct"]].to_numpy()
+    later = first * [2, 1] + [5, 0.7]  # twice the density with its offset of 5
+    table.loc[table["timepoint"] == "post", ["til_density_per_mm2", "stil_area_pct"]] = later
+    tables, _ = analyse_tables(*as_manifest(table), CFG)
+    tests = tables["tests"].set_index("test")
+    for name in ("mean_adjusted", "mixed_model"):
+        rows = tests.loc[[name]]
+        assert rows["reason"].str.startswith("no_spread").all()
+        assert rows[["p", "low", "high", "statistic"]].isna().all(axis=None)
+    assert (tests.loc["wilcoxon_adjusted", "p"] < 1e-4).all()
+    seen = tables["mde"][tables["mde"]["stage"] == "after"]
+    assert set(seen["reason"]) == {"too_few_pairs or no spread"}
+    assert seen["mde"].isna().all()
+
+
 def as_manifest(biopsies: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Manifest and scores of one slide a biopsy."""
     names = biopsies["patient_id"] + biopsies["timepoint"]

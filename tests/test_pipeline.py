@@ -18,9 +18,9 @@ import pytest
 
 from tilscore.cells import read_cells
 from tilscore.cli import main
+from tilscore.job import ARTEFACTS
 from tilscore.modelstore import list_models
 from tilscore.phantom import PhantomConfig, write_phantom
-from tilscore.pipeline import ARTEFACTS
 
 COLUMNS = (
     "slide_id,status,reasons,til_density_per_mm2,stil_area_pct,n_tils,stroma_mm2,tumour_mm2,tissue_mm2,"
@@ -173,7 +173,7 @@ def test_bad_slides_fail_and_the_good_one_is_scored(
         assert row["status"] == "failed"
         assert row["til_density_per_mm2"] == row["n_tils"] == ""
         folder = tmp_path / "out" / name.split(".")[0]
-        assert {p.name for p in folder.iterdir()} <= {"error.json", "tissue.tif", "regions.tif", "cells.parquet"}
+        assert {p.name for p in folder.iterdir()} <= {"error.json", "provenance.json"}
         assert json.loads((folder / "error.json").read_text())["trace"] == []
     assert found["nompp"]["reasons"] == "mpp"
     text = capsys.readouterr()

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tilscore.cohort.manifest.pool import pool_biopsies, write_table
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_table
+from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.cohort.rank.expected import fit_expected
 from tilscore.cohort.rank.rank import rank, rank_tables, shortlist
@@ -197,6 +198,36 @@ def test_the_verb(tmp_path: Path, biopsies: pd.DataFrame) -> None:
     assert all(row["reason"] for row in own["ranks"] if row["percentile"] is None)
     assert len(pd.read_csv(tmp_path / "own" / "shortlist.csv")) == 5
     assert len(pd.read_csv(tmp_path / "own" / "ranks.csv")) == len(own["ranks"])
+
+
+def test_scores_of_another_model_are_no_reference(tmp_path: Path) -> None:
+    write_simulation(tmp_path, SimulateConfig(patients=12, pairs=0, series=0))
+    files = tmp_path / "slides.csv", tmp_path / "scores.csv", tmp_path / "out"
+    reference = tmp_path / "biopsies.csv"
+    table = pool_biopsies(read_manifest(files[0]), read_scores(files[1]))
+    write_table(reference, table)
+    assert any(n.startswith("One model scored") for n in rank(*files, reference=reference)["notes"])
+    write_table(reference, table.drop(columns="model"))
+    assert any("Not every score names its model" in n for n in rank(*files, reference=reference)["notes"])
+    write_table(reference, table.assign(model="other@1"))
+    with pytest.raises(UsageError, match=r"biopsies.csv: scores of several models .*other@1, simulated"):
+        rank(*files, reference=reference)
+
+
+@pytest.mark.parametrize(
+    ("site", "said"), [("", "unknown"), ("mixed", "mixed"), (np.nan, "unknown"), (None, "unknown")]
+)
+def test_unknown_sites_are_not_alike(biopsies: pd.DataFrame, site: object, said: str) -> None:
+    cores = biopsies.assign(specimen="core", site="breast")
+    known, _ = rank_tables(cores, cores, CFG)
+    assert known["n_alike"].max() > 10
+    unknown, _ = rank_tables(*[cores.assign(site=site) if site is not None else cores.drop(columns="site")] * 2, CFG)
+    assert (unknown["status"] == "ok").any()
+    assert unknown[["n_alike", "percentile_alike", "percentile_alike_low"]].isna().all(axis=None)
+    texts = shortlist(unknown, 3)["reasons"]
+    assert not texts.str.contains(" with a ").any()
+    assert texts.str.contains(f"caution: site {said}").all()
+    assert shortlist(known, 3)["reasons"].str.contains("with a breast core").all()
 
 
 def test_arguments_and_tables_are_checked(tmp_path: Path) -> None:

@@ -7,15 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tilscore.errors import AnnotationError
 from tilscore.raster import fill_polygons
-from tilscore.roi import read_roi
+from tilscore.roi import Polygon, read_areas
 from tilscore.space import BoxUm, Grid
 
 LEVEL0 = Grid(0.5, 2000, 1600)
 SQUARE = [[100, 200], [500, 200], [500, 600], [100, 600], [100, 200]]
 HOLE = [[200, 300], [300, 300], [300, 400], [200, 400], [200, 300]]
+
+
+def read_roi(path: Path, level0: Grid, bounds_um: BoxUm | None = None) -> list[Polygon]:
+    return [p for polygons in read_areas(path, level0, bounds_um).values() for p in polygons]
 
 
 def write(tmp_path: Path, value: object) -> Path:
@@ -42,8 +49,8 @@ def polygon(*rings: list) -> dict:
 def test_every_wrapping_gives_the_same_area(tmp_path: Path, wrap) -> None:  # type: ignore[no-untyped-def]
     polygons = read_roi(write(tmp_path, wrap(polygon(SQUARE, HOLE))), LEVEL0)
     mask = fill_polygons(LEVEL0.at(4.0), polygons)
-    area_um2 = mask.sum() * 16
-    assert area_um2 == pytest.approx(200 * 200 - 50 * 50, rel=0.04)
+    # Edges at 50, 100, 150, 200, 250, 300 um: of 4 um pixels, 100 and 200 are borders, 50 and 250 middles (12.5, 62.5).
+    assert mask.sum() == 50 * 50 - 13 * 12
     assert mask[30, 30]
     assert not mask[43, 31], "the hole"
     assert not mask[20, 30]
@@ -91,9 +98,76 @@ def test_what_lies_outside_the_slide_is_cut_off(tmp_path: Path, far_px: float) -
     assert all(ring.min() >= 0 and ring.max() <= 400 for rings in polygons for ring in rings)
     mask = fill_polygons(LEVEL0.at(4.0), polygons)
     assert mask[:100, :100].all()
-    assert mask.sum() == pytest.approx(100 * 100, rel=0.03)
+    assert mask.sum() == 100 * 100
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match=r"none\.geojson"):
         read_roi(tmp_path / "none.geojson", LEVEL0)
+
+
+GRID = Grid(4.0, 60, 50)
+
+
+def ring(*points: tuple[float, float]) -> np.ndarray:
+    return np.array([*points, points[0]], float)
+
+
+def test_pixels_count_by_their_centres() -> None:
+    square = ring((40, 40), (80, 40), (80, 80), (40, 80))
+    expected = np.zeros(GRID.shape, bool)
+    expected[10:20, 10:20] = True
+    np.testing.assert_array_equal(fill_polygons(GRID, [[square]]), expected)
+    turns = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    disc = np.stack([100 + 30 * np.cos(turns), 100 + 30 * np.sin(turns)], 1)
+    y, x = (np.indices(GRID.shape) + 0.5) * 4
+    np.testing.assert_array_equal(fill_polygons(GRID, [[disc]]), np.hypot(x - 100, y - 100) < 29.999)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-40, 280), st.floats(-40, 240)), min_size=3, max_size=9),
+    st.floats(-20, 260),
+)
+def test_areas_that_abut_share_no_pixel_and_leave_none_out(points: list[tuple[float, float]], cut_um: float) -> None:
+    """Any polygon, cut by a vertical line, is the sum of its halves; shapely tells which centres it holds."""
+    shape = shapely.Polygon(points).buffer(0)
+    if shape.area < 1:
+        return
+    halves = [shape.intersection(shapely.box(*b)) for b in ((-99, -99, cut_um, 999), (cut_um, -99, 999, 999))]
+
+    def filled(shape: shapely.Geometry) -> np.ndarray:
+        parts = [p for p in getattr(shape, "geoms", [shape]) if p.geom_type == "Polygon" and not p.is_empty]
+        return fill_polygons(GRID, [[np.array(r.coords) for r in (p.exterior, *p.interiors)] for p in parts])
+
+    whole, (left, right) = filled(shape), map(filled, halves)
+    y, x = (np.indices(GRID.shape) + 0.5) * 4
+    near = shapely.distance(shape.boundary, shapely.points(x, y)) < 1e-6
+    np.testing.assert_array_equal(whole[~near], shapely.contains_xy(shape, x, y)[~near])
+    near |= abs(x - cut_um) < 1e-6
+    np.testing.assert_array_equal((left ^ right)[~near], whole[~near])
+
+
+@pytest.mark.parametrize(
+    ("classification", "kind"),
+    [
+        ({"names": ["Ignore*", "Artefact"]}, "exclude"), ({"names": ["DCIS"]}, "benign"),
+        ({"name": "Tumor"}, "roi"), ("Necrosis", "necrosis"), (None, "roi"),
+    ],
+)  # fmt: skip
+def test_what_an_area_is_for_is_read_in_each_form(tmp_path: Path, classification: object, kind: str) -> None:
+    value = {"type": "Feature", "geometry": polygon(SQUARE), "properties": {"classification": classification}}
+    assert list(read_areas(write(tmp_path, value), LEVEL0)) == [kind]
+
+
+def test_a_class_without_a_name_is_no_permission_to_score(tmp_path: Path) -> None:
+    value = {"type": "Feature", "geometry": polygon(SQUARE), "properties": {"classification": {"color": [1, 2, 3]}}}
+    with pytest.raises(AnnotationError, match="means nothing here"):
+        read_areas(write(tmp_path, value), LEVEL0)
+
+
+def test_points_of_any_class_may_lie_beside_the_area(tmp_path: Path) -> None:
+    cell = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [5, 5]}}
+    cell["properties"] = {"classification": {"name": "Immune cells"}}
+    area = {"type": "Feature", "geometry": polygon(SQUARE), "properties": {"classification": {"name": "Tumor"}}}
+    assert list(read_areas(write(tmp_path, [cell, area]), LEVEL0)) == ["roi"]

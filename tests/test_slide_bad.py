@@ -15,6 +15,7 @@ import pytest
 import tifffile
 from badfiles import picture, refused, svs, write
 from PIL import Image
+from tiffs import write_tiff
 
 from tilscore.errors import MppError, SlideError
 from tilscore.slide import open_slide
@@ -174,10 +175,10 @@ def test_page_loop_ends(tmp_path: Path) -> None:
 # ---- tiles
 
 
-def spoil(path: Path, index: int, how: str) -> None:
-    """Damage one tile of the first page."""
+def spoil(path: Path, index: int, how: str, number: int = 0) -> None:
+    """Damage one tile of a page."""
     with tifffile.TiffFile(path, mode="r+b") as file:
-        page = file.pages[0]
+        page = file.pages[number]
         offsets, counts = list(page.dataoffsets), list(page.databytecounts)
         handle = file.filehandle
         if how == "noise":
@@ -215,6 +216,23 @@ def test_one_bad_tile_costs_only_itself(tmp_path: Path, how: str, reader: str) -
     assert (box.x0 / slide.mpp, box.y0 / slide.mpp) == pytest.approx((256, 128))
     slide.read(Window(slide.level0, 260, 130, 10, 10))  # once more: it counts once
     assert slide.n_unreadable_px == 128 * 128
+
+
+@pytest.mark.parametrize("how", ["noise", "zero count"])
+def test_a_tile_lost_on_a_coarse_level_is_read_from_the_next_finer_one(tmp_path: Path, how: str) -> None:
+    path = write_tiff(tmp_path / "x.tif", picture(), factors=(2, 4))
+    good = open_slide(path).thumbnail(2.0)
+    spoil(path, 0, how, number=2)
+    with open_slide(path) as slide:
+        np.testing.assert_allclose(slide.thumbnail(2.0).astype(int), good, atol=2)
+        assert slide.unreadable == ()
+    spoil(path, 0, how, number=1)
+    spoil(path, 1, how)
+    with open_slide(path) as slide:
+        got = slide.thumbnail(2.0)
+        assert slide.n_unreadable_px == 128 * 128, "level 0 has the rest of it"
+    np.testing.assert_allclose(got[:32, :32].astype(int), good[:32, :32], atol=2)
+    assert (got[1:31, 33:63] == 255).all()
 
 
 def test_hole_through_openslide_is_white_and_counted(tmp_path: Path) -> None:

@@ -104,6 +104,29 @@ def test_bands_of_a_straight_border() -> None:
     assert border_profile(points, ~np.ones_like(tumour), np.ones_like(tumour), grid, cfg) == []
 
 
+def test_tumour_around_the_window_has_a_border_too() -> None:
+    """The profile of a window is that of the whole, restricted to it; the tumour may lie just outside."""
+    grid = Grid(4.0, 200, 100)
+    tumour = np.zeros(grid.shape, bool)
+    tumour[:, :100] = True
+    tumour[:, 60:80] = False  # a gap, so that the nearest border of the window at 85 to 95 lies on either side
+    points = np.array([[390.0, 40], [410, 44], [470, 44]])
+    cfg = BorderConfig(edges_um=(-200.0, 0.0, 50.0, 100.0))
+    away = signed_distance(tumour, grid.mpp)
+    for cols in (slice(100, 120), slice(85, 95), slice(85, 120)):
+        window = np.zeros(grid.shape, bool)
+        window[10:40, cols] = True
+        found = border_profile(points, tumour, window, grid, cfg)
+        bands = [window & (away >= b["from_um"]) & (away < b["to_um"]) for b in found]
+        assert len(bands) == 3
+        assert [b["area_mm2"] for b in found] == pytest.approx([m.sum() * 16e-6 for m in bands])
+        col, row = grid.index(points).T
+        assert [b["n"] for b in found] == [m[row, col].sum() for m in bands]
+    far = np.zeros(grid.shape, bool)
+    far[10:40, 130:150] = True  # 120 um from the tumour
+    assert border_profile(points, tumour, far, grid, cfg) == []
+
+
 def test_clusters_are_those_of_scikit_learn() -> None:
     cluster = pytest.importorskip("sklearn.cluster")
     rng = np.random.default_rng(3)
@@ -141,14 +164,13 @@ def test_an_envelope_needs_enough_curves() -> None:
 
 
 def scene(n_tils: float = 300, shift_px: int = 0) -> tuple[Cells, Raster, np.ndarray]:
-    """Stripes of tumour and stroma, 1.2 x 1.2 mm."""
+    """Stripes of tumour and stroma, 1.2 x 1.2 mm; what lies before them goes on as they begin."""
     rng = np.random.default_rng(7)
     grid = Grid(4.0, 300 + shift_px, 300 + shift_px)
     bed = np.zeros(grid.shape, bool)
     bed[shift_px:, shift_px:] = True
     stripes = np.where(np.arange(300) // 50 % 2, Region.TUMOUR, Region.STROMA).astype(np.uint8)
-    values = np.zeros(grid.shape, np.uint8)
-    values[shift_px:, shift_px:] = stripes
+    values = np.broadcast_to(np.pad(stripes, (shift_px, 0), mode="edge"), grid.shape)
     tils = thomas(rng, n_tils, 1200, 1200, parents_per_mm2=15, sigma_um=40) if n_tils else np.zeros((0, 2))
     tumour = poisson(rng, 1500, 1200, 1200)
     x, y = np.concatenate([tils, tumour]).T + shift_px * grid.mpp

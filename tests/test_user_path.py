@@ -53,6 +53,7 @@ def config(tmp_path: Path) -> Path:
     """The recipe's settings, cut to one epoch of two small steps."""
     values = yaml.safe_load((REPO / "configs" / "train" / "fine-tune.yaml").read_text())
     values |= {"phantoms": {"n": 0}, "steps": 2, "steps_per_epoch": 2, "batch": 2, "crop_px": 64, "folds": 3}
+    values["sets"][0]["mpp"] = MPP
     (tmp_path / "tune.yaml").write_text(yaml.safe_dump(values))
     return tmp_path / "tune.yaml"
 

@@ -36,6 +36,8 @@ class Backend(Protocol):
     name: str
     batch: int
     """Blocks per call that use the device well."""
+    readers: int
+    """Processes that read slides fast enough for it."""
 
     def detect(self, images: NDArray[np.uint8], threshold: float) -> list[BlockResult]:
         """Cells and regions of blocks [b h w 3] at 0.5 um/px; h and w multiples of 32."""
@@ -52,7 +54,9 @@ def pick_device(wanted: str) -> str:
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
         return next(name for name, there in here.items() if there)
-    if not here.get(wanted.split(":")[0], False):
+    kind, _, number = wanted.partition(":")
+    n_devices = torch.cuda.device_count() if kind == "cuda" else 1
+    if not here.get(kind, False) or (":" in wanted and not (number.isdecimal() and int(number) < n_devices)):
         have = ", ".join(name for name, there in here.items() if there)
         raise UsageError("no such device on this machine", found=wanted, do=f"use one of: auto, {have}")
     return wanted
@@ -74,10 +78,16 @@ def make_backend(
     backend : `auto`, `torch` or `openvino`.
     precision : `mixed` computes in bfloat16 where the device can, `full` in float32.
     calibration : the model's.
+
+    Raises
+    ------
+    UsageError : OpenVINO for a device that is no CPU.
     """
     if backend == "auto":
         backend = "openvino" if device == "cpu" and _has_openvino() else "torch"
     if backend == "openvino":
+        if device != "cpu":
+            raise UsageError("openvino runs on the CPU alone", found=f"--device {device}", do="use --backend torch")
         return OpenVinoBackend(net, precision, calibration)
     return TorchBackend(net, device, precision, calibration)
 
@@ -110,7 +120,7 @@ class TorchBackend:
         self.calibration = calibration
         self.name = f"torch-{device}"
         self.device = torch.device(device)
-        self.batch = 1 if self.device.type == "cpu" else 8
+        self.batch, self.readers = (1, 1) if self.device.type == "cpu" else (8, min(8, cpu_count()))
         self.net = net.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.mixed = precision == "mixed" and self.device.type == "cuda"
 
@@ -153,7 +163,7 @@ class OpenVinoBackend:
     def __init__(self, net: nn.Module, precision: Precision = "mixed", calibration: Calibration = IDENTITY) -> None:
         self.calibration = calibration
         self.name = "openvino-cpu"
-        self.batch = 1
+        self.batch = self.readers = 1
         self._net = _FromPixels(net.eval().cpu())
         self._precision = "bf16" if precision == "mixed" else "f32"
         self._requests: dict[tuple[int, ...], Any] = {}

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from tilscore.blockreader import Pixels, read_windows
 from tilscore.cells import Cells
-from tilscore.errors import SlideError
+from tilscore.errors import ConfigError, SlideError
 from tilscore.labels import Area
 from tilscore.modelcard import MPP, REGION_STRIDE, SIZE_MULTIPLE, StainRange
 from tilscore.raster import Raster
@@ -46,8 +46,8 @@ class InferConfig:
     """Where the first block starts; results hardly depend on it (a test holds that)."""
     turns: int = 1
     """Views of each block, turned and mirrored, whose maps are averaged (1, 2, 4 or 8): the time grows with them."""
-    workers: int = 1
-    """Processes that read; 0 reads in this process."""
+    workers: int | None = None
+    """Processes that read; 0 reads in this process; None = as many as the backend wants (1 on a CPU, 8 on a GPU)."""
     white_balance: bool = True
     """Brighten slides with tinted glass until it is white, as in training; fields, which may hold no glass, never."""
     stain: StainConfig = field(default_factory=StainConfig)
@@ -56,6 +56,13 @@ class InferConfig:
     """Scale each stain of the slide to the model's typical density (see `stain.normalise`)."""
     max_unreadable_frac: float = 0.005
     """More unreadable pixels than this fail the slide: numbers from bad pixels are worse than none."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("block_um", 16.0, 8192.0), ("halo_um", 0.0, 1024.0)):
+            if not low <= (value := getattr(self, name)) <= high:
+                raise ConfigError(f"must be {low:g} to {high:g} um", where=f"infer.{name}", found=value)
+        if self.workers is not None and self.workers < 0:
+            raise ConfigError("must be 0 or more", where="infer.workers", found=self.workers)
 
 
 class InferResult(NamedTuple):
@@ -138,7 +145,8 @@ def infer_slide(
     )
     prepare = _Preparation(glass, stain, balance=cfg.white_balance)
     bar = _TissueBar(tissue, progress)
-    pixels = read_windows(spec, slide, [b.read for b in blocks], cfg.workers, allow_upsampling=allow_upsampling)
+    workers = backend.readers if cfg.workers is None else cfg.workers
+    pixels = read_windows(spec, slide, [b.read for b in blocks], workers, allow_upsampling=allow_upsampling)
     for batch in _batches(zip(blocks, pixels, strict=True), backend.batch):
         results = backend.detect(np.stack([prepare(p.image) for _, p in batch]), threshold)
         for (block, read), result in zip(batch, results, strict=True):

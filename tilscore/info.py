@@ -14,7 +14,7 @@ def describe(slide: Slide) -> dict[str, Any]:
     """Facts on an open slide, ready for JSON; sizes in px, um and mm, resolutions in um/px."""
     grid, bounds = slide.level0, slide.bounds_um
     return {
-        "path": str(slide.path),
+        "path": printable(slide.path, 4096),
         "reader": slide.reader,
         "vendor": slide.vendor,
         "is_field": slide.is_field,
@@ -36,7 +36,7 @@ def format_info(facts: dict[str, Any]) -> str:
     (w_px, h_px), (w_mm, h_mm) = facts["size_px"], facts["size_mm"]
     power = facts["objective_power"]
     lines = {
-        "path": printable(facts["path"], 4096),
+        "path": facts["path"],
         "reader": f"{facts['reader']} ({printable(facts['vendor'])}{', a single field' if facts['is_field'] else ''})",
         "size": f"{w_px} x {h_px} px, {w_mm:.2f} x {h_mm:.2f} mm",
         "resolution": f"{facts['mpp']:.4g} um/px ({facts['mpp_source']})",

@@ -49,7 +49,7 @@ class Calibration:
     class_thresholds: tuple[float, ...] = (0.0,) * len(Cell)
     """Lowest P(nucleus) of a cell of each class; the model's `detection_threshold` holds besides."""
     fitted_on: str = ""
-    """The fields that it was fitted on; empty where it never was."""
+    """The fields that it was fitted on, and the model where that is a parent of this one; empty where it never was."""
 
     def __post_init__(self) -> None:
         slopes = (self.detection_slope, self.type_slope)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,14 @@ _LOCK_S = 60.0
 """How long one run waits for another that writes the same table; writing takes milliseconds."""
 
 
-def update_scores(path: Path, rows: list[dict[str, Any]]) -> None:
+def update_scores(path: Path, rows: list[dict[str, Any]], *, without: Collection[str] = ()) -> None:
     """Put rows into the table: a slide's new row takes the place of its old one, others stay.
 
     Runs that share a table wait for each other. A table of an earlier version gets the columns of this one.
+
+    Parameters
+    ----------
+    without : slides whose rows are taken out; where there is no table yet, none is made for them.
 
     Raises
     ------
@@ -44,11 +49,13 @@ def update_scores(path: Path, rows: list[dict[str, Any]]) -> None:
     """
     from filelock import FileLock, Timeout
 
+    if not rows and not path.exists():
+        return
     lock = path.with_name(f".{path.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=_LOCK_S):
-            _update(path, rows)
+            _update(path, rows, without)
     except Timeout as err:
         do = "wait for the other run, or write to another results folder"
         raise OutputError("is held by another run", where=lock, do=do) from err
@@ -56,8 +63,9 @@ def update_scores(path: Path, rows: list[dict[str, Any]]) -> None:
         raise OutputError("cannot be locked", where=lock, found=err, do="check the folder and its rights") from err
 
 
-def _update(path: Path, rows: list[dict[str, Any]]) -> None:
-    table = {row["slide_id"]: row for row in _read(path)}
+def _update(path: Path, rows: list[dict[str, Any]], without: Collection[str]) -> None:
+    gone = {_shown("slide_id", name) for name in without}
+    table = {row["slide_id"]: row for row in _read(path) if row["slide_id"] not in gone}
     for row in rows:
         shown = {name: _shown(name, row.get(name)) for name in COLUMNS}
         table[shown["slide_id"]] = shown

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -63,7 +62,7 @@ class Raster:
 
 
 def fill_polygons(grid: Grid, polygons_um: list[list[NDArray[np.float64]]]) -> NDArray[np.bool_]:
-    """Which pixels of `grid` lie in any polygon.
+    """Which pixels of `grid` have their centre in any polygon; of two polygons that abut, one has each pixel.
 
     Parameters
     ----------
@@ -73,16 +72,31 @@ def fill_polygons(grid: Grid, polygons_um: list[list[NDArray[np.float64]]]) -> N
     -------
     [h w] bool.
     """
-    shift = 4
-    out = np.zeros(grid.shape, np.uint8)
+    out = np.zeros(grid.shape, bool)
+    height, width = grid.shape
     for rings in polygons_um:
-        one = np.zeros(grid.shape, np.uint8)
-        points = [np.round((grid.to_px(r) - 0.5) * (1 << shift)).astype(np.int32) for r in rings]
-        cv2.fillPoly(one, points[:1], 1, shift=shift)
-        if points[1:]:
-            cv2.fillPoly(one, points[1:], 0, shift=shift)
-        out |= one
-    return out.astype(bool)
+        points = np.concatenate(rings) / grid.mpp - 0.5  # pixel centres are whole numbers
+        (x0, y0), (x1, y1) = np.ceil(points.min(0)).astype(int), np.ceil(points.max(0)).astype(int)
+        rows, columns = slice(max(y0, 0), min(y1, height)), slice(max(x0, 0), min(x1, width))
+        if rows.start < rows.stop and columns.start < columns.stop:
+            out[rows, columns] |= _filled([ring / grid.mpp - 0.5 for ring in rings], rows, columns)
+    return out
+
+
+def _filled(rings: list[NDArray[np.float64]], rows: slice, columns: slice) -> NDArray[np.bool_]:
+    """Pixels of a part of the grid with an odd number of crossings of the rings to their left; rings in pixels."""
+    starts = np.concatenate(rings)
+    ends = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
+    upper, lower = np.where(starts[:, 1:] <= ends[:, 1:], (starts, ends), (ends, starts))
+    first = np.clip(np.ceil(upper[:, 1]), rows.start, rows.stop).astype(np.int64)
+    n_rows = np.clip(np.ceil(lower[:, 1]), rows.start, rows.stop).astype(np.int64) - first
+    edge = np.repeat(np.arange(len(upper)), n_rows)
+    row = np.arange(len(edge)) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows) + first[edge]
+    (x, y), (dx, dy) = upper[edge].T, (lower - upper)[edge].T
+    column = np.clip(np.ceil(x + (row - y) * dx / dy), columns.start, columns.stop).astype(np.int64)
+    crossings = np.zeros((rows.stop - rows.start, columns.stop - columns.start + 1), np.int32)
+    np.add.at(crossings, (row - rows.start, column - columns.start), 1)
+    return np.asarray(crossings[:, :-1].cumsum(axis=1) % 2 == 1)
 
 
 def write_raster(path: Path, raster: Raster, names: type[IntEnum]) -> None:

@@ -43,11 +43,6 @@ def _bare(name: str) -> str:
 _KIND_OF = {_bare(name): kind for kind, names in _NAMES.items() for name in names.split(", ")}
 
 
-def read_roi(path: Path, level0: Grid, bounds_um: BoxUm | None = None) -> list[Polygon]:
-    """The polygons of `read_areas`, whatever they are for."""
-    return [p for polygons in read_areas(path, level0, bounds_um).values() for p in polygons]
-
-
 def read_areas(path: Path, level0: Grid, bounds_um: BoxUm | None = None) -> dict[str, list[Polygon]]:
     """Polygons of a GeoJSON file, on the slide, by what they are for (`KINDS`).
 
@@ -79,7 +74,8 @@ def _by_kind(value: Any, path: Path, depth: int = 0) -> Iterator[tuple[str, Any]
         for one in value if isinstance(value, list) else value.get("features") or []:
             yield from _by_kind(one, path, depth + 1)
     elif kind == "Feature":
-        yield _kind(value.get("properties"), path), value
+        if any(True for _ in _polygons(value, path)):  # the class of a point or a line does not matter
+            yield _kind(value.get("properties"), path), value
     else:
         yield "roi", value
 
@@ -88,7 +84,9 @@ def _kind(properties: Any, path: Path) -> str:
     """What a feature is for, by its class; where it has none, by its name if that is one of the words."""
     properties = properties if isinstance(properties, dict) else {}
     given = properties.get("classification")
-    given = given.get("name") if isinstance(given, dict) else given
+    if isinstance(given, dict):
+        names = given.get("names")
+        given = names[0] if isinstance(names, list) and names else given.get("name", "")
     if given is None:
         return _KIND_OF.get(_bare(str(properties.get("name") or "")), "roi")
     kind = _KIND_OF.get(_bare(str(given)))

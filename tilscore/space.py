@@ -167,6 +167,12 @@ class Window:
         y1 = min(max(self.y + self.h, y0), self.grid.height_px)
         return Window(self.grid, x0, y0, x1 - x0, y1 - y0)
 
+    def overlap(self, other: Window) -> Window:
+        """What this window shares with another of its grid; of size 0 where they lie apart."""
+        x0, y0 = max(self.x, other.x), max(self.y, other.y)
+        x1, y1 = min(self.x + self.w, other.x + other.w), min(self.y + self.h, other.y + other.h)
+        return Window(self.grid, x0, y0, max(x1 - x0, 0), max(y1 - y0, 0))
+
     def split(self, size_px: int) -> Iterator[Window]:
         """Windows of at most `size_px` that partition this one, row by row."""
         for y in range(self.y, self.y + self.h, size_px):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tilscore.errors import ConfigError
+from tilscore.errors import ConfigError, SlideError
 from tilscore.focus import FocusConfig, find_blur
 from tilscore.labels import Area
 from tilscore.masks import Mask, Plane, closing, dilate, large, local_std, odd, opened
@@ -76,6 +76,9 @@ class TissueConfig:
     """um: a fold is a band; broader dark areas are dense tumour or lymphoid tissue."""
     min_fold_elongation: float = 2.0
     """Area over that of its largest inscribed circle (no unit): round dark clusters are below 2."""
+    max_unreadable_frac: float = 0.005
+    """Unreadable pieces of the slide beside tissue, over the tissue and them, above which the slide fails: they are
+    white, and tissue that is lost must not pass for glass."""
     focus: FocusConfig | None = field(default_factory=FocusConfig)
     """How blur is found; None skips the finer read."""
 
@@ -98,14 +101,29 @@ def find_tissue(slide: Slide, cfg: TissueConfig | None = None) -> Raster:
 
     Raises
     ------
-    SlideError : the slide cannot be read.
+    SlideError : the slide cannot be read, or too much of it.
     """
     cfg = cfg or TissueConfig()
     grid = slide.level0.at(cfg.mpp)
     areas = segment(slide.thumbnail(cfg.mpp), cfg.mpp, cfg)
+    _check_readable(slide, Raster(areas, grid), cfg)
     if cfg.focus is not None:
         areas[find_blur(slide, grid, areas == Area.TISSUE, cfg.focus)] = Area.BLUR
     return Raster(areas, grid)
+
+
+def _check_readable(slide: Slide, areas: Raster, cfg: TissueConfig) -> None:
+    """Fail a slide that has lost tissue: unreadable pieces that touch some, or any where none is seen."""
+    found = areas.values != Area.GLASS
+    pieces = [areas.grid.covering_window(box) for box in slide.unreadable]
+    lost = np.zeros(areas.grid.shape, bool)
+    for piece in pieces:
+        if not found.any() or found[piece.grow(2).slices].any():
+            lost[piece.slices] = True
+    frac = int(lost.sum()) / max(int((lost | found).sum()), 1)
+    if frac > cfg.max_unreadable_frac:
+        do = "copy the file again or rescan the slide"
+        raise SlideError("too much of the tissue cannot be read", where=slide.path, found=f"{frac:.1%}", do=do)
 
 
 def tissue_account(areas: Raster) -> dict[str, float]:

@@ -258,6 +258,6 @@ def _box(grid: Grid, row: int, col: int, size_um: float, whole: BoxUm) -> BoxUm:
 
 def _field(name: str, box: BoxUm, cells: Cells, stroma: NDArray[np.bool_], grid: Grid) -> Field:
     part = grid.covering_window(box).clip()
-    tils = cells[(cells.label == Cell.INFLAMMATORY) & box.contains(cells.x_um, cells.y_um)]
+    tils = cells[(cells.label == Cell.INFLAMMATORY) & part.box.contains(cells.x_um, cells.y_um)]
     n_tils = int(in_mask(tils, stroma, grid).sum())
     return Field(name, box, n_tils, float(stroma[part.slices].sum() * grid.pixel_mm2))

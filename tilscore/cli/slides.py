@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -119,7 +120,7 @@ def _add_phantom(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Slides in, scores out."""
-    from tilscore.pipeline import STAGES
+    from tilscore.job import STAGES
 
     return _stages(args, STAGES, resume=args.resume)
 
@@ -145,8 +146,9 @@ def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool =
         cfg = replace(cfg, infer=_infer_config(args, cfg.infer))
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / ".writable").touch()
-        (args.out / ".writable").unlink()
+        probe = args.out / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
     except OSError as err:
         raise UsageError("results folder cannot be written", where=args.out, found=err.strerror) from err
     job = Run(
@@ -164,13 +166,14 @@ def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool =
         )
         job.geojson = args.geojson
         print(f"tilscore: model {job.model.ident}, {job.backend.name}. {NOTE}")
-    n_failed = process(specs, job, stages, resume=resume)
+    tally = process(specs, job, stages, resume=resume)
     if "score" in stages:
         from tilscore.cohort.manifest.pool import write_biopsies
 
         write_biopsies(args.slides, args.out)
-        print(f"{len(specs) - n_failed} of {len(specs)} slides done: {args.out / 'scores.csv'}")
-    return 1 if n_failed else 0
+        elsewhere = f", {tally.n_elsewhere} in work by another run" if tally.n_elsewhere else ""
+        print(f"{tally.n_done} of {len(specs)} slides done{elsewhere}: {args.out / 'scores.csv'}")
+    return 1 if tally.n_failed else 0
 
 
 def _infer_config(args: argparse.Namespace, cfg: Any) -> Any:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilscore.cli.parsing import TURNS_HELP, Verbs
-from tilscore.config import as_values, load_config
+from tilscore.config import load_config
 from tilscore.errors import DataError, UsageError
-from tilscore.files import write_json
 
 if TYPE_CHECKING:
     from tilscore.evaluate import FieldResult
@@ -92,6 +91,8 @@ def evaluate(args: argparse.Namespace) -> int:
         raise UsageError("evaluate takes --model or --folds", do="give one of them")
     if args.calibrate and not args.folds:
         raise UsageError("--calibrate needs --folds", do="a model is not calibrated on fields that it was trained on")
+    if args.calibrate and args.threshold is not None:
+        raise UsageError("--calibrate finds the threshold itself", found=args.threshold, do="leave out --threshold")
     cfg = load_config(TrainConfig, args.config)
     how: Any = {"threshold": args.threshold, "radius_um": args.radius, "turns": args.turns}
     if args.folds:
@@ -101,10 +102,10 @@ def evaluate(args: argparse.Namespace) -> int:
         fields = predict_model(cfg, args.data, args.model, **how)
         title = args.model
     if args.calibrate:
+        # One run alone: every other patient is judged under what the rest of them says.
+        judged = cross_fit(parts if len(parts) > 1 else halves(fields))
         _calibrate(args.calibrate, fields)
-        # One run alone: every other field is judged under what the rest of them says.
-        parts = parts if len(parts) > 1 else halves(fields)
-        fields, title = cross_fit(parts), f"{title}, each part calibrated on the others"
+        fields, title = judged, f"{title}, each part calibrated on the others"
     print(as_table(summarise(fields)))
     if args.out or args.html:
         report(fields, out_json=args.out, html=args.html, title=title, n_bootstrap=args.bootstrap)
@@ -115,11 +116,12 @@ def _calibrate(address: str, fields: list[FieldResult]) -> None:
     from tilscore.evaluate import calibrated
     from tilscore.modelstore import find_model
     from tilscore.modelstore.hub import is_hub
+    from tilscore.modelstore.store import write_config
 
     if is_hub(address):
         do = "add it to the store first, under another name: tilscore models add"
         raise UsageError("a copy of a hub's model is never changed", found=address, do=do)
     model = find_model(address)
     config = calibrated(model.config, fields, name=f"{len(fields)} held-out fields")
-    write_json(model.folder / "config.json", as_values(config))
+    write_config(replace(model, config=config))
     print(f"{model.folder}: calibrated, detection threshold {config.detection_threshold:.3f}")

@@ -111,8 +111,8 @@ def of_images(held: dict[str, Any], path: Path) -> list[tuple[dict[str, Any], li
 
 def find_picture(path: Path, name: str) -> Path:
     """A picture that a COCO file names: beside it, or under `images`, whatever folders the name has."""
-    short = Path(name.replace("\\", "/")).name
-    for place in (path.parent / name, path.parent / "images" / short, path.parent / short, path.parents[1] / short):
+    short, here = Path(name.replace("\\", "/")).name, path.resolve().parent
+    for place in (here / name, here / "images" / short, here / short, here.parent / short):
         if place.is_file():
             return place
     raise DataError("names a picture that is missing", where=path, found=name, do="unpack the pictures beside it")

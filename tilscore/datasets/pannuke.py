@@ -6,7 +6,8 @@ one channel of instance numbers a class (neoplastic, inflammatory, connective, d
 Both are float64: they are mapped, not loaded, and one patch is read at a time.
 
 The set tells no patient. Its folds are its only published split, so a fold is the group: cross-validation over three
-folds holds out one of them. Inflammatory includes granulocytes and macrophages. Labels were made half automatically.
+folds holds out one of them. Intervals draw its patches, as if each were of another patient: they are too narrow where
+patches share a slide. Inflammatory includes granulocytes and macrophages. Labels were made half automatically.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def read_pannuke(
     DataError : not this layout, or arrays that do not fit together.
     """
     wanted = {o.lower() for o in organs}
-    for path in found_files(root, "**/images.npy", what="images.npy"):
+    for path in found_files(root.resolve(), "**/images.npy", what="images.npy"):
         fold = path.parent.name
         images, masks, types = _arrays(path)
         for i, organ in enumerate(str(t).lower() for t in types):
@@ -66,6 +67,7 @@ def read_pannuke(
                 y_px=y,
                 label=label,
                 group=fold,
+                unit=f"{fold}-{i:04d}",
                 organ=organ.replace("_", " "),
             )
 

@@ -5,7 +5,9 @@ Get it from sites.google.com/view/panoptils (terms there). Layout of a part, `Ma
 Red channel of the mask: region code; green: nucleus code (0 = left out, 9 = no nucleus); blue: nucleus borders.
 The table has a nucleus a row: `group` (class) and `coords_x`, `coords_y`, its outline in continuous pixels.
 
-**The names say MPP-0.2500, the pixels are about 0.30 um.** 0.30 is used. `Bootstrap` nuclei were found by a network,
+**The names say MPP-0.2500, the pixels are about 0.30 um.** 0.30 is used: a field's name tells its edges in pixels of
+the slide, and the 1219 px of 0.2521 um between those of a field of TCGA-A1-A0SP are shown on 1024 px, which makes
+0.3001 um (github.com/PathologyDataScience/MuTILs_Panoptic, issue 18). `Bootstrap` nuclei were found by a network,
 `Manual` ones by people. Fields come from the slides of BCSS and NuCLS: the same patients.
 """
 

@@ -1,7 +1,6 @@
 """The project's own layout: `<name>.png`, `<name>_cells.csv`, and optional masks beside them.
 
 `<name>_cells.csv` has `x_px, y_px, label`; an empty label is a nucleus whose class nobody gave.
-`<name>_inst.png` (uint16, 0 = background, k = nucleus k) sharpens the derived regions.
 `<name>_regions.png` (uint8, values of `labels.Region`, 255 unknown) gives regions; without it they are derived.
 `<name>_known.png` (uint8, 0 = nothing is known there): for sets that label a part of each image only.
 `fields.csv` (`name, patient, centre, organ, scanner`) tells what is known of the fields; without it a TCGA barcode in
@@ -21,7 +20,7 @@ from tilscore.datasets.classes import ClassMap, Entry
 from tilscore.datasets.reading import Facts, read_facts
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
-from tilscore.labels import Cell
+from tilscore.labels import UNKNOWN, Cell, Region
 
 CLASSES = ClassMap(cells=(*(Entry(c.name.lower(), c) for c in Cell), Entry("", UNTYPED)))
 
@@ -35,12 +34,13 @@ def read_plain(root: Path, mpp: float, *, source: str | None = None, classes: Cl
 
     Raises
     ------
-    DataError : no such folder, no annotated image in it, or a file that does not fit.
+    DataError : no such folder, no annotated image in it, or a file or a value that does not fit.
     """
     tables = sorted(root.glob("*_cells.csv"))
     if not tables:
         raise DataError("no <name>_cells.csv in this folder", where=root, do="give the folder of an annotated set")
-    facts = read_facts(root)
+    names = [t.name.removesuffix("_cells.csv") for t in tables]
+    facts = read_facts(root, {name: f"{name}.png" for name in names})
     return [_read_field(t, mpp, source or root.name, facts, classes) for t in tables]
 
 
@@ -54,6 +54,9 @@ def _read_field(table: Path, mpp: float, source: str, facts: Facts, classes: Cla
         x, y = cells["x_px"].to_numpy(np.float32), cells["y_px"].to_numpy(np.float32)
     except (KeyError, ValueError) as err:
         raise DataError("is not a table of x_px, y_px, label", where=table, found=err) from err
+    lost = np.flatnonzero(~np.isfinite(x + y))
+    if len(lost):
+        raise DataError("a nucleus without a place", where=table, found=f"row {lost[0] + 1}", do="give x_px and y_px")
     known = _mask(table.with_name(f"{name}_known.png"), bgr.shape[:2])
     return Sample(
         source=source,
@@ -63,7 +66,7 @@ def _read_field(table: Path, mpp: float, source: str, facts: Facts, classes: Cla
         y_px=y,
         label=_labels(cells, table, classes),
         known=None if known is None else known > 0,
-        regions=_mask(table.with_name(f"{name}_regions.png"), bgr.shape[:2]),
+        regions=_regions(table.with_name(f"{name}_regions.png"), bgr.shape[:2]),
         **facts.sample_keys(name),
     )
 
@@ -74,10 +77,22 @@ def _labels(cells: pd.DataFrame, table: Path, classes: ClassMap) -> NDArray[np.i
     return classes.cell_labels(cells["label"].fillna("").astype(str), table)
 
 
-def _mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+def _regions(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    mask = _mask(path, shape)
+    if mask is None:
+        return None
+    odd = np.setdiff1d(mask, [*Region, UNKNOWN])
+    if len(odd):
+        do = "use " + ", ".join(f"{r} {r.name.lower()}" for r in Region) + f" or {UNKNOWN} unknown"
+        raise DataError("a value that is no region", where=path, found=odd[0], do=do)
+    return mask.astype(np.uint8)
+
+
+def _mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.integer] | None:
+    """The values of a mask [h w] as the file holds them, of 8 or 16 bits; None where there is none."""
     if not path.exists():
         return None
     mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if mask is None or mask.shape != shape:
         raise DataError("is not a mask of its image's size", where=path, found=None if mask is None else mask.shape)
-    return np.asarray(mask, np.uint8)
+    return np.asarray(mask)

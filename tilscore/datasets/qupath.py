@@ -29,10 +29,11 @@ from tilscore.datasets.classes import IGNORED, ClassMap, Entry
 from tilscore.datasets.qupath_json import Drawing, Feature, read_drawing
 from tilscore.datasets.reading import Facts, found_files, read_facts
 from tilscore.datasets.sample import UNTYPED, Sample
-from tilscore.errors import AnnotationError, DataError
+from tilscore.errors import AnnotationError, DataError, MppError
 from tilscore.labels import UNKNOWN, Cell, Region
 from tilscore.raster import fill_polygons
 from tilscore.slide import Slide, open_slide
+from tilscore.slide.mpp import DIFFERS
 from tilscore.space import BoxUm, Grid, Window
 
 if TYPE_CHECKING:
@@ -105,17 +106,35 @@ def read_qupath(root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = 
 
     Raises
     ------
-    DataError : no drawing, an unknown class, an image that is missing.
+    DataError : no drawing, an unknown class, an image that is missing, a row of `fields.csv` without a drawing.
     AnnotationError : not GeoJSON, no annotated area on a slide, or a drawing that is not of this image.
-    SlideError : an image that cannot be read, or whose resolution is missing.
+    SlideError : an image that cannot be read, whose resolution is missing, or that states another one than `mpp`.
     """
     patterns = ("*.geojson*", "annotations/*.geojson*", "*.json", "annotations/*.json")
-    facts = read_facts(root)
-    for path in found_files(root, *patterns, what="QuPath GeoJSON"):
+    paths = found_files(root, *patterns, what="QuPath GeoJSON")
+    images = [_image(root, path, _name(path)) for path in paths]
+    facts = read_facts(root, {_name(path): image.name for path, image in zip(paths, images, strict=True)})
+    for path, image in zip(paths, images, strict=True):
         drawing = read_drawing(path)
-        name = path.name.split(".geojson")[0].removesuffix(".json")
-        with open_slide(_image(root, path, name), mpp=mpp) as slide:
-            yield from _samples(slide, name, _sort(drawing, slide, classes), path, facts)
+        with open_slide(image, mpp=None if mpp is None else _needed(mpp, image)) as slide:
+            yield from _samples(slide, _name(path), _sort(drawing, slide, classes), path, facts)
+
+
+def _name(path: Path) -> str:
+    return path.name.split(".geojson")[0].removesuffix(".json")
+
+
+def _needed(mpp: float, image: Path) -> float | None:
+    """`mpp` where the image states no resolution that can be true; None where it states this one itself."""
+    try:
+        with open_slide(image, allow_upsampling=True) as slide:
+            stated = slide.mpp
+    except MppError:
+        return mpp
+    if abs(stated - mpp) > DIFFERS * stated:
+        found, do = f"{stated:.4g} and {mpp:g} um/px", "leave `mpp` out; pictures that need it are a set of their own"
+        raise MppError("the image states another resolution than `mpp`", where=image, found=found, do=do)
+    return None
 
 
 def _image(root: Path, path: Path, name: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
     Raises
     ------
-    DataError : missing, damaged, or of another size than its image.
+    DataError : missing, damaged, of another size than its image, or with values that do not fit into 8 bits.
     """
     if path.suffix.lower() in (".tif", ".tiff") and path.is_file():
         import tifffile
@@ -69,6 +70,8 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         raise DataError("mask is missing or damaged", where=path, do="unpack or download it again")
     if mask.shape[:2] != tuple(shape[:2]):
         raise DataError("mask has another size than its image", where=path, found=f"{mask.shape[:2]}, {shape[:2]}")
+    if mask.min(initial=0) < 0 or mask.max(initial=0) > 255:
+        raise DataError("mask holds a value beyond 0 to 255", where=path, found=f"{mask.min()} to {mask.max()}")
     return np.ascontiguousarray(mask, np.uint8)
 
 
@@ -183,14 +186,18 @@ class Facts:
         }
 
 
-def read_facts(root: Path) -> Facts:
+def read_facts(root: Path, images: Mapping[str, str]) -> Facts:
     """The table `fields.csv` of a folder: `name` and, as far as known, `patient, centre, organ, scanner`.
 
     Without it a TCGA barcode in the name tells patient and centre.
 
+    Parameters
+    ----------
+    images : name of each field of the folder, and the file of its image, by which the table may name it too.
+
     Raises
     ------
-    DataError : another column, or a name that stands there twice.
+    DataError : another column, a name that stands there twice, or one that no field has.
     """
     path = root / "fields.csv"
     if not path.exists():
@@ -203,7 +210,13 @@ def read_facts(root: Path) -> Facts:
         raise DataError("is not a table", where=path, found=err) from err
     columns = ["name", "patient", "centre", "organ", "scanner"]
     odd = [c for c in table.columns if c not in columns]
-    if odd or "name" not in table.columns or table["name"].duplicated().any():
+    field_of = {file: name for name, file in images.items()} | {name: name for name in images}
+    rows = {field_of.get(row.get("name"), row.get("name")): row for row in table.to_dict("records")}
+    if odd or "name" not in table.columns or len(rows) < len(table):
         found = f"column {odd[0]}" if odd else "a name missing or there twice"
         raise DataError("is not a table of the fields", where=path, found=found, do=f"use {', '.join(columns)}")
-    return Facts({row["name"]: row for row in table.to_dict("records")})
+    lost = [name for name in rows if name not in images]
+    if lost:
+        do = f"give the names of the annotated images, e.g. {min(images)}"
+        raise DataError("names a field that is not there", where=path, found=lost[0], do=do)
+    return Facts(rows)

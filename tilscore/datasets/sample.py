@@ -38,6 +38,7 @@ class Sample:
     complete : classes of which every nucleus of the field is labelled, even where `known` is False.
     exhaustive : False where a set labels some nuclei only and `known` is what lies right beside them: enough to learn
         from, but a detection elsewhere is neither right nor wrong, so recall is all that can be measured.
+    unit : what intervals draw again as one, where it is less than `group` (PanNuke: the patch); "" = patient or group.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Sample:
     scanner: str = ""
     complete: tuple[Cell, ...] = ()
     exhaustive: bool = True
+    unit: str = ""
 
     def __post_init__(self) -> None:
         if not len(self.x_px) == len(self.y_px) == len(self.label):

@@ -178,10 +178,11 @@ def cross_fit(parts: Sequence[Sequence[FieldResult]]) -> list[FieldResult]:
 
     Raises
     ------
-    DataError : fewer than two parts.
+    DataError : fewer than two parts that hold a field.
     """
-    if len(parts) < 2:
-        raise DataError("calibration cannot be tested on the fields it is fitted on", do="give two folds or more")
+    if sum(1 for part in parts if part) < 2:
+        do = "give two folds or more, or one that held out two patients or more"
+        raise DataError("calibration cannot be tested on the fields it is fitted on", do=do)
     out = []
     for i, part in enumerate(parts):
         fitted = fit_calibration([f for k, other in enumerate(parts) if k != i for f in other])

@@ -70,7 +70,8 @@ class Pool:
 def pool(fields: list[FieldResult]) -> Pool:
     """Everything that the figures need of some fields."""
     groups = tuple(dict.fromkeys(f.group for f in fields))
-    at = np.array([groups.index(f.group) for f in fields], np.int64)
+    place = {group: i for i, group in enumerate(groups)}
+    at = np.array([place[f.group] for f in fields], np.int64)
 
     def per_group(tables: list[NDArray[T]]) -> NDArray[T]:
         out = np.zeros((len(groups), *tables[0].shape), tables[0].dtype)

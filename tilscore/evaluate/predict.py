@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tilscore.augment import Crop, plain_crop
 from tilscore.datasets.sample import Sample
+from tilscore.datasets.splits import group_of
 from tilscore.labels import UNKNOWN, Region
 from tilscore.metrics import Matches, claim, match
 from tilscore.modelcard import CELL_STRIDE, DETECTION_THRESHOLD, MPP, REGION_STRIDE, Calibration
@@ -62,8 +63,9 @@ class FieldResult:
 
     @property
     def group(self) -> str:
-        """What belongs together when fields are drawn again: patient or image, within the set."""
-        return f"{self.sample.source}/{self.sample.group or self.sample.name}"
+        """What is drawn again as one: a patient, whatever sets show them; else the set's own unit, or its group."""
+        own = self.sample.source, self.sample.unit
+        return "/".join(own if self.sample.unit else group_of(self.sample))
 
     def tag(self, name: str) -> str:
         """`organ`, `scanner` or `centre` of the field; empty where the set does not tell it."""

@@ -57,7 +57,7 @@ def evaluate_fields(fields: list[FieldResult], *, n_bootstrap: int = 1000, seed:
             "interval": LEVEL,
             "n_bootstrap": n_bootstrap,
             "seed": seed,
-            "resampled": "patients where the set tells them, else images",
+            "resampled": "patients, each with all sets that show them; images where no patient is told",
             "froc_rates_per_mm2": list(RATES_PER_MM2),
             "froc_mean_over": list(MEAN_OVER),
             "n_calibration_bins": N_BINS,

@@ -1,17 +1,18 @@
 """From what is typed to the slides of a run, and the words of a manifest."""
 
-from tilscore.inputs.names import LONGEST_ID, PICTURE_SUFFIXES, SLIDE_SUFFIXES, safe_id, unique_ids
-from tilscore.inputs.read import LARGEST_LIST_BYTES, LIST_SUFFIXES, RESULT_MARK, read_inputs, slides_in
+from tilscore.inputs.names import LONGEST_ID, PICTURE_SUFFIXES, SLIDE_SUFFIXES, safe_id, stem, unique_ids
+from tilscore.inputs.read import LARGEST_LIST_BYTES, LIST_SUFFIXES, RESULT_MARKS, read_inputs, slides_in
 
 __all__ = [
     "LARGEST_LIST_BYTES",
     "LIST_SUFFIXES",
     "LONGEST_ID",
     "PICTURE_SUFFIXES",
-    "RESULT_MARK",
+    "RESULT_MARKS",
     "SLIDE_SUFFIXES",
     "read_inputs",
     "safe_id",
     "slides_in",
+    "stem",
     "unique_ids",
 ]

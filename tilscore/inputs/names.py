@@ -6,7 +6,7 @@ import hashlib
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -44,21 +44,26 @@ def safe_id(name: str) -> str:
     return f"{text}_" if text.split(".")[0].casefold() in _RESERVED or text.casefold() in _RESERVED else text
 
 
-def unique_ids(rows: Sequence[Listed]) -> list[str]:
-    """Names that differ even where a file system ignores case; equal file names get a hash of their paths."""
+def unique_ids(rows: Sequence[Listed], taken: Collection[str] = ()) -> list[str]:
+    """Names that differ even where a file system ignores case; equal file names get a hash of their paths.
+
+    Parameters
+    ----------
+    taken : further names, case folded, that none may have.
+    """
     names = [safe_id(row.slide_id or stem(row.path)) for row in rows]
     groups: dict[str, list[int]] = defaultdict(list)
     for i, name in enumerate(names):
         groups[name.casefold()].append(i)
-    for group in groups.values():
+    for key, group in groups.items():
         given = [i for i in group if rows[i].slide_id]
         if len(given) > 1:
             first, second = rows[given[0]].where, rows[given[1]].where
             raise UsageError(f"slide_id is used twice (first in {first})", where=second, found=names[given[1]])
-        for i in group if len(group) > 1 else ():
+        for i in group if len(group) > 1 or key in taken else ():
             if i not in given:
                 names[i] = _with_hash(names[i], rows[i].path)
-    if len({name.casefold() for name in names}) < len(names):
+    if len({name.casefold() for name in names} - set(taken)) < len(names):
         raise UsageError("slides cannot be told apart by name", do="give each a slide_id in a CSV list")
     return names
 

@@ -19,13 +19,13 @@ from pathlib import Path
 
 from tilscore.errors import UsageError, printable
 from tilscore.inputs.names import PICTURE_SUFFIXES, SLIDE_SUFFIXES, unique_ids
-from tilscore.inputs.words import MISSING, advice, canonical, column_names, is_missing, is_scored
+from tilscore.inputs.words import MISSING, advice, canonical, column_names, is_missing, is_scored, split_hint
 from tilscore.slide.base import SlideSpec
 from tilscore.slide.mpp import GIVEN_RANGE, number
 
 LIST_SUFFIXES = {".csv", ".tsv"}
-RESULT_MARK = "score.json"
-"""A folder with this file is a result of an earlier run and is not searched."""
+RESULT_MARKS = {"score.json", "provenance.json"}
+"""A folder with one of these files is a result of a run, finished or not, and is not searched."""
 LARGEST_LIST_BYTES = 1 << 28
 """A list of a million slides has 100 MB."""
 
@@ -36,6 +36,8 @@ class _Row:
 
     path: Path
     where: str
+    list: Path | None = None
+    """The list it is in; None = typed, or found in a folder."""
     slide_id: str = ""
     mpp: float | None = None
     roi: Path | None = None
@@ -71,13 +73,29 @@ def read_inputs(
     if not rows:
         raise UsageError("no slides were given", do="name slides, a folder of slides, or a CSV list")
     rows = [row if row.mpp is not None else replace(row, mpp=mpp) for row in _without_repeats(rows)]
-    ids = unique_ids(rows)
+    ids = _ids(rows)
     scored = [(slide_id, row) for slide_id, row in zip(ids, rows, strict=True) if is_scored(row.stain)]
     if len(scored) < len(rows):
         _say_skipped(ids, rows, say)
     if not scored:
         raise UsageError("no slide is stained with H&E", where=rows[0].where, do="look at the column 'stain'")
     return [_spec(slide_id, row) for slide_id, row in scored]
+
+
+def _ids(rows: list[_Row]) -> list[str]:
+    """Names of the slides; those of a list are the same whatever else is read, for its cohort knows them by name."""
+    ids = [""] * len(rows)
+    taken: dict[str, str] = {}
+    for source in sorted({row.list for row in rows}, key=lambda path: (path is None, str(path))):
+        own = [i for i, row in enumerate(rows) if row.list == source]
+        for i, name in zip(own, unique_ids([rows[i] for i in own], () if source else taken), strict=True):
+            where = taken.setdefault(name.casefold(), rows[i].where)
+            if where != rows[i].where:
+                what = f"two lists have a slide of this name (first in {where})"
+                do = "give each a slide_id, or run the lists into folders of their own"
+                raise UsageError(what, where=rows[i].where, found=name, do=do)
+            ids[i] = name
+    return ids
 
 
 def _spec(slide_id: str, row: _Row) -> SlideSpec:
@@ -106,7 +124,7 @@ def slides_in(folder: Path) -> list[Path]:
     """Slides below a folder, sorted; hidden files, linked folders and folders of results are passed over."""
     found: list[Path] = []
     for at, folders, names in os.walk(folder):
-        if RESULT_MARK in names:
+        if RESULT_MARKS.intersection(names):
             folders.clear()
             continue
         here = Path(at)
@@ -119,16 +137,18 @@ def slides_in(folder: Path) -> list[Path]:
 
 
 def _list_rows(path: Path) -> Iterator[_Row]:
-    text = _read_text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text), strict=True)
+    said, text = split_hint(_read_text(path))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text, said), strict=True)
     try:
         header = column_names(next(reader))
         _check_columns(path, header)
         for values in reader:
             if any(value.strip() for value in values):
-                yield _row(path, reader.line_num, header, values)
+                yield _row(path, reader.line_num + bool(said), header, values)
     except csv.Error as err:
-        raise UsageError("list cannot be understood", where=f"{path} line {reader.line_num}", found=err) from err
+        raise UsageError(
+            "list cannot be understood", where=f"{path} line {reader.line_num + bool(said)}", found=err
+        ) from err
 
 
 def _read_text(path: Path) -> str:
@@ -151,10 +171,10 @@ def _read_text(path: Path) -> str:
     raise UsageError(what, where=path, do="save it as CSV in UTF-8, with a header line and a column 'path'")
 
 
-def _delimiter(path: Path, text: str) -> str:
-    """The separator under which the first line names a column of paths."""
+def _delimiter(path: Path, text: str, said: str = "") -> str:
+    """The separator under which the first line names a column of paths; `said`, where the file tells it."""
     first = io.StringIO(text, newline="").readline()
-    for delimiter in ",;\t":
+    for delimiter in said or ",;\t":
         if "path" in column_names(name.strip().strip('"') for name in first.split(delimiter)):
             return delimiter
     raise UsageError(
@@ -183,6 +203,7 @@ def _row(path: Path, line: int, header: list[str], values: list[str]) -> _Row:
     return _Row(
         path=_beside(path, cells["path"]),
         where=where,
+        list=path,
         slide_id=cells.get("slide_id", ""),
         mpp=None if mpp.casefold() in MISSING - {"nan"} else _mpp(mpp, f"{where} column 'mpp'"),
         roi=None if is_missing(roi) else _beside(path, roi),
@@ -219,14 +240,10 @@ def _without_repeats(rows: Iterable[_Row]) -> list[_Row]:
     for row in rows:
         key = (os.path.abspath(row.path), row.slide_id)
         first = seen.setdefault(key, row)
-        if first is row or not _is_listed(row):
+        if first is row or row.list is None:
             continue
-        if _is_listed(first):
+        if first.list is not None:
             what = f"slide is listed twice (first in {first.where})"
             raise UsageError(what, where=row.where, found=row.path, do="remove one, or give them different slide_id")
         seen[key] = row
     return list(seen.values())
-
-
-def _is_listed(row: _Row) -> bool:
-    return row.where != str(row.path)

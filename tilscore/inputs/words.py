@@ -115,6 +115,12 @@ def squeezed(text: str) -> str:
     return _SQUEEZE.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
+def split_hint(text: str) -> tuple[str, str]:
+    """The separator that Excel's own first line (`sep=;`) tells, "" where there is none, and the text after it."""
+    said = re.match(r'"?sep=(.)"?\r?\n', text)
+    return (said[1], text[said.end() :]) if said else ("", text)
+
+
 def column_names(header: Iterable[str]) -> list[str]:
     """Columns as tilscore knows them: lower case, underscores; a synonym only where the name itself is not there."""
     names = [re.sub(r"[\s_-]+", "_", unicodedata.normalize("NFKC", name).casefold()).strip("_") for name in header]

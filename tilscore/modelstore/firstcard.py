@@ -42,6 +42,11 @@ Nuclei (place and type) and tissue regions from H&E, in one pass.
 """
 
 
+def untouched(card: str) -> bool:
+    """Whether nobody has completed a section of a first card: it may be written anew."""
+    return card.count(TO_WRITE) == _TEXT.count("{to_write}")
+
+
 def first_card(cfg: ModelConfig) -> str:
     """Markdown with the metadata that a hub reads."""
     return _TEXT.format(

@@ -10,6 +10,7 @@ from tilscore.errors import ModelError
 
 FILES = ("config.json", "model.safetensors", "README.md")
 """What is fetched of a repository, and nothing else: no code, no pickles."""
+_DO = "write hub:owner/name or hub:owner/name@revision"
 _ADDRESS = re.compile(r"hub:(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[\w-][\w./-]*))?", re.ASCII)
 
 
@@ -32,7 +33,7 @@ def fetch(address: str, *, newest: bool = False) -> Path:
     """
     match = _ADDRESS.fullmatch(address)
     if not match:
-        raise ModelError("is not a hub address", found=address, do="write hub:owner/name or hub:owner/name@revision")
+        raise ModelError("is not a hub address", found=address, do=_DO)
     folder = _snapshot(match["repo"], match["revision"], offline=True) if not newest else None
     folder = folder or _snapshot(match["repo"], match["revision"], offline=False)
     if folder is None:
@@ -52,7 +53,7 @@ def _snapshot(repo: str, revision: str | None, *, offline: bool) -> Path | None:
     """The snapshot's folder; None where it is not cached (whole) or cannot be reached."""
     from httpx import TransportError
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         found = snapshot_download(
@@ -66,6 +67,8 @@ def _snapshot(repo: str, revision: str | None, *, offline: bool) -> Path | None:
         )
     except (LocalEntryNotFoundError, TransportError):
         return None
+    except HFValidationError as err:  # names that a hub never has, such as a--b
+        raise ModelError("is not a hub address", found=f"hub:{repo}", do=_DO) from err
     except HfHubHTTPError as err:
         do = "check owner, name and revision; a private repository needs `hf auth login`"
         raise ModelError("the hub refuses this", where=repo, found=str(err).split("\n")[0], do=do) from err

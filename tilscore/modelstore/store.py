@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING
 from tilscore.config import as_values, parse_config
 from tilscore.errors import ModelError, TilscoreError
 from tilscore.files import replacing, sha256, write_json, write_text
-from tilscore.modelcard import CELL_CLASSES, FORMAT, REGION_CLASSES, ModelConfig
-from tilscore.modelstore.firstcard import first_card
+from tilscore.modelcard import CELL_CLASSES, FORMAT, MPP, REGION_CLASSES, ModelConfig
+from tilscore.modelstore.firstcard import first_card, untouched
 from tilscore.modelstore.hub import fetch, is_hub
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "tilscore-lite"
 """What a run uses when no model is named."""
 PICKLES = {".pt", ".pth", ".ckpt", ".pkl", ".bin"}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def save_model(folder: Path, net: TilNet, cfg: ModelConfig, *, card: str | None 
 
     Parameters
     ----------
-    card : Markdown; None keeps the card that is there, or writes a first one for a person to complete.
+    card : Markdown; None keeps the card that a person has worked on, or writes a first one.
     """
     from safetensors.torch import save_file
 
@@ -87,12 +89,18 @@ def save_model(folder: Path, net: TilNet, cfg: ModelConfig, *, card: str | None 
     with replacing(weights) as beside:
         save_file({k: v.contiguous() for k, v in net.state_dict().items()}, beside)
         beside.chmod(0o644)
-    cfg = replace(cfg, weights_sha256=sha256(weights))
-    write_json(folder / "config.json", as_values(cfg))
-    model = Model(folder, cfg)
-    if card is not None or not model.card.exists():
-        write_text(model.card, first_card(cfg) if card is None else card)
+    model = Model(folder, replace(cfg, weights_sha256=sha256(weights)))
+    write_config(model)
+    if card is not None:
+        write_text(model.card, card)
     return model
+
+
+def write_config(model: Model) -> None:
+    """Write `config.json`, and a first card where there is none that a person has worked on."""
+    write_json(model.folder / "config.json", as_values(model.config))
+    if not model.card.exists() or untouched(model.card.read_text(encoding="utf-8", errors="replace")):
+        write_text(model.card, first_card(model.config))
 
 
 def user_store() -> Path:
@@ -164,8 +172,21 @@ def find_folder(address: str) -> Path:
     raise ModelError("no such model", found=address, do=f"use a folder, hub:owner/name, or one of: {names}")
 
 
+def check_name(name: str, *, where: Path | None = None) -> None:
+    """Refuse what cannot be a model's name, and so part of the name of a file."""
+    if not _NAME.fullmatch(name):
+        do = "give one of letters, digits, . _ -, 64 at most, that begins with a letter or digit"
+        raise ModelError("cannot be a model's name", where=where, found=name, do=do)
+
+
 def read_model(folder: Path) -> Model:
-    """Read and check `config.json`; the weights are not touched."""
+    """Read and check `config.json`; the weights are not touched.
+
+    Raises
+    ------
+    ModelError : no config, one of another format, or a name, classes or a resolution that no model has here.
+    ConfigError : a key or value that is none.
+    """
     path = folder / "config.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -177,6 +198,9 @@ def read_model(folder: Path) -> Model:
     for key, ours in (("cell_classes", CELL_CLASSES), ("region_classes", REGION_CLASSES)):
         if getattr(cfg, key) != ours:
             raise ModelError(f"{key} in another order or of other names", where=path, found=getattr(cfg, key))
+    if cfg.mpp != MPP:
+        raise ModelError("is for another resolution", where=path, found=cfg.mpp, do=f"use a model for {MPP} um/px")
+    check_name(cfg.name, where=path)
     return Model(folder, cfg)
 
 

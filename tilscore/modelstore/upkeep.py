@@ -8,15 +8,22 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from tilscore.config import as_values
 from tilscore.errors import ModelError, OutputError, TilscoreError
-from tilscore.files import write_json
 from tilscore.modelcard import SIZE_MULTIPLE
-from tilscore.modelstore.firstcard import TO_WRITE, first_card
+from tilscore.modelstore.firstcard import TO_WRITE
 from tilscore.modelstore.hub import FILES, fetch, is_hub
-from tilscore.modelstore.store import Model, check_weights, find_model, read_model, shipped_store, user_store
+from tilscore.modelstore.store import (
+    Model,
+    check_name,
+    check_weights,
+    find_model,
+    read_model,
+    shipped_store,
+    user_store,
+    write_config,
+)
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 def add_model(address: str, *, name: str | None = None) -> Model:
@@ -35,8 +42,7 @@ def add_model(address: str, *, name: str | None = None) -> Model:
     source = check_weights(read_model(fetch(address, newest=True))) if is_hub(address) else find_model(address)
     source.load()
     cfg = source.config if name is None else replace(source.config, name=name)
-    if not _NAME.fullmatch(cfg.name):
-        raise ModelError("cannot be a model's name", found=cfg.name, do="give --name: letters, digits, . _ -")
+    check_name(cfg.name)
     folder = user_store() / cfg.name
     if (shipped_store() / cfg.name).exists():
         raise ModelError("a model of this name comes with tilscore", found=cfg.name, do="give it another with --name")
@@ -65,9 +71,9 @@ def _copy(source: Model, target: Model) -> None:
             whole = Path(beside) / "model"
             whole.mkdir()
             shutil.copyfile(source.weights, whole / source.weights.name)  # a hub's cache holds links: copy the content
-            card = source.card.read_text(encoding="utf-8") if source.card.exists() else first_card(target.config)
-            (whole / target.card.name).write_text(card, encoding="utf-8")
-            write_json(whole / "config.json", as_values(target.config))
+            if source.card.exists():
+                shutil.copyfile(source.card, whole / source.card.name)
+            write_config(replace(target, folder=whole))
             whole.rename(target.folder)
     except OSError as err:
         do = "set TILSCORE_MODELS to a folder that can be written"
@@ -86,15 +92,23 @@ def verify_model(folder: Path) -> tuple[list[str], list[str]]:
         _run_once(model)
     except TilscoreError as err:
         return [str(err)], []
-    remarks = []
-    if not model.card.is_file():
-        remarks.append("it has no card (README.md)")
-    elif TO_WRITE in model.card.read_text(encoding="utf-8"):
-        remarks.append("its card is not finished")
+    remarks = _of_card(model)
     others = sorted(p.name for p in folder.iterdir() if p.name not in FILES and p.name[0] != ".")
     if others:
         remarks.append(f"files that are never read: {', '.join(others)}")
     return [], remarks
+
+
+def _of_card(model: Model) -> list[str]:
+    """What a person should know of a model's card."""
+    if not model.card.is_file():
+        return ["it has no card (README.md)"]
+    card = model.card.read_text(encoding="utf-8", errors="replace")
+    remarks = ["its card is not finished"] if TO_WRITE in card else []
+    stated = _SHA256.findall(card)
+    if stated and model.config.weights_sha256 not in stated:
+        remarks.append("its card is of other weights (sha256)")
+    return remarks
 
 
 def _run_once(model: Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tilscore.bed import BedConfig
+from tilscore.score.calibrated import read_calibration
 from tilscore.score.config import (
     AggregateConfig,
     CompatConfig,
@@ -41,6 +42,7 @@ __all__ = [
     "check_words",
     "definitions",
     "failed_row",
+    "read_calibration",
     "read_score",
     "score_slide",
     "score_with_parts",

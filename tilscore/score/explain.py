@@ -49,10 +49,10 @@ def find_folder(slide: str, out: Path | None) -> Path:
     ------
     UsageError : there is no `score.json`.
     """
-    from tilscore.inputs import safe_id
+    from tilscore.inputs import safe_id, stem
 
     path = Path(slide)
-    places = [path] if out is None else [out / path.name, out / safe_id(path.stem), out / safe_id(path.name)]
+    places = [path] if out is None else [out / path.name, out / safe_id(stem(path)), out / safe_id(path.name)]
     for place in (*places, path):
         if (place / "score.json").exists():
             return place

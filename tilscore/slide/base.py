@@ -121,10 +121,11 @@ class Slide(ABC):
 
     @property
     def unreadable(self) -> tuple[BoxUm, ...]:
-        """The pieces of the slide that were asked for and could not be decoded; they were returned as white."""
-        with self._lock:
-            bad = sorted(self._bad.items())
-        return tuple(_piece(self.levels[level], x, y, w, h).box for (level, x, y), (w, h) in bad)
+        """The pieces of the slide that were asked for and could not be decoded; they were returned as white.
+
+        A piece that is lost on a coarser level alone is read from the next finer one, and is none of these.
+        """
+        return tuple(piece.box for piece in self._lost(0))
 
     @property
     def n_unreadable_px(self) -> int:
@@ -145,11 +146,7 @@ class Slide(ABC):
         out = np.full((*window.shape, 3), 255, np.uint8)
         grid = self.level0.at(window.grid.mpp)
         inside = Window(grid, window.x, window.y, window.w, window.h).clip()
-        level = choose_level(self.levels, grid.mpp)
-        size = max(1, int(CHUNK_PX * min(1.0, self.levels[level].mpp / grid.mpp)))
-        for part in inside.split(size):
-            rows, columns = part.y - window.y, part.x - window.x
-            out[rows : rows + part.h, columns : columns + part.w] = self._read_part(level, part)
+        self._fill_in(out, window, inside, choose_level(self.levels, grid.mpp))
         return out
 
     def thumbnail(self, mpp: float) -> NDArray[np.uint8]:
@@ -232,7 +229,29 @@ class Slide(ABC):
             what = f"more than {MOST_BAD_PIECES} tiles cannot be read"
             raise SlideError(what, where=self.path, do="copy or export the slide again")
 
+    def _lost(self, level: int) -> list[Window]:
+        """Pieces of a level that could not be decoded."""
+        with self._lock:
+            bad = sorted((x, y, *size) for (at, x, y), size in self._bad.items() if at == level)
+        return [Window(self.levels[level], *piece).clip() for piece in bad]
+
+    def _fill_in(self, out: NDArray[np.uint8], window: Window, inside: Window, level: int) -> None:
+        """Read `inside` from a level, in chunks, into its place in `out`, which shows `window`."""
+        size = max(1, int(CHUNK_PX * min(1.0, self.levels[level].mpp / window.grid.mpp)))
+        for part in inside.split(size):
+            rows, columns = part.y - window.y, part.x - window.x
+            out[rows : rows + part.h, columns : columns + part.w] = self._read_part(level, part)
+
     def _read_part(self, level: int, part: Window) -> NDArray[np.uint8]:
+        """Pixels of a chunk; what a coarser level has lost is read from the next finer one."""
+        out = self._read_resampled(level, part)
+        for piece in self._lost(level) if level > 0 else ():
+            missing = part.grid.covering_window(piece.box).grow(1).overlap(part)
+            if missing.w > 0 and missing.h > 0:
+                self._fill_in(out, part, missing, level - 1)
+        return out
+
+    def _read_resampled(self, level: int, part: Window) -> NDArray[np.uint8]:
         grid = self.levels[level]
         x = plan_axis(grid.mpp, grid.width_px, part.grid.mpp, part.x, part.w)
         y = plan_axis(grid.mpp, grid.height_px, part.grid.mpp, part.y, part.h)
@@ -256,10 +275,6 @@ def unreadable(path: Path, err: Exception) -> SlideError:
     """A library's error as one line."""
     reason = printable(err, 120) or type(err).__name__
     return SlideError("cannot be read", where=path, found=reason, do="check that the file is complete")
-
-
-def _piece(grid: Grid, x: int, y: int, w: int, h: int) -> Window:
-    return Window(grid, x, y, w, h).clip()
 
 
 def _level_grids(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,14 +50,18 @@ def border_profile(
 
     Returns
     -------
-    One entry a band: from_um, to_um, n, area_mm2, density_per_mm2, low, high (None where the band is empty).
+    One entry a band: from_um, to_um, n, area_mm2, density_per_mm2, low, high (None where the band is empty). Tumour
+    around the window counts for the distances too. No entries where no tumour is in reach of the window.
     """
     cfg = cfg or BorderConfig()
-    if not (window & tumour).any():
+    if not window.any():
         return []
+    reach = math.ceil(max(map(abs, cfg.edges_um)) / grid.mpp) + 1
     rows, cols = (np.flatnonzero(window.any(axis=a)) for a in (1, 0))
     part = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-    away = signed_distance(tumour[part], grid.mpp)
+    away = _distance_within(part, tumour, grid.mpp, reach)
+    if not (window[part] & (away < cfg.edges_um[-1])).any():
+        return []
     band = np.zeros_like(away, np.uint8)
     for edge in cfg.edges_um:  # as np.digitize, in an eighth of its memory
         band += (away >= edge).astype(np.uint8)
@@ -68,6 +73,14 @@ def border_profile(
     under = band[own.index(y), own.index(x)]
     how = IntervalConfig(n_draws=cfg.n_draws, n_origins=1)
     return [_band(k, x[under == k], y[under == k], band, own, cfg, how, seed) for k in range(1, len(cfg.edges_um))]
+
+
+def _distance_within(part: tuple[slice, slice], tumour: Mask, mpp: float, reach: int) -> NDArray[np.float32]:
+    """`signed_distance` of a part of the raster, right up to `reach` pixels wherever the border lies."""
+    starts = [max(s.start - reach, 0) for s in part]
+    grown = tuple(slice(a, s.stop + reach) for a, s in zip(starts, part, strict=True))
+    inner = tuple(slice(s.start - a, s.stop - a) for a, s in zip(starts, part, strict=True))
+    return signed_distance(tumour[grown], mpp)[inner]
 
 
 def _band(

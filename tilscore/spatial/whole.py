@@ -168,7 +168,7 @@ def _nearest(scene: _Scene) -> dict[str, Any] | str:
 def _border(scene: _Scene) -> dict[str, Any] | str:
     cfg = scene.cfg
     bands = border_profile(scene.tils, scene.tumour_area, scene.window, scene.grid, cfg.border, seed=cfg.seed)
-    return {"bands": bands} if bands else "no tumour in the window"
+    return {"bands": bands} if bands else "no tumour in reach of the window"
 
 
 def _hotspots(scene: _Scene) -> dict[str, Any] | str:

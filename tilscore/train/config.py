@@ -17,6 +17,8 @@ class SetConfig:
 
     folder: str
     """Folder under the data root."""
+    name: str = ""
+    """What it is called in splits and results; empty = its folder. Each set has a name of its own."""
     format: str = "plain"
     """Its layout: a name of `datasets.FORMATS`."""
     mpp: float | None = None
@@ -42,6 +44,11 @@ class SetConfig:
     centre: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of the layout's reader, e.g. `organs` of PanNuke."""
+
+    @property
+    def source(self) -> str:
+        """Its name, the `source` of its samples."""
+        return self.name or self.folder
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +15,58 @@ from tilscore.datasets import Sample, class_map, describe_sets, folds_of, read_s
 from tilscore.errors import ConfigError
 from tilscore.modelstore import find_model
 from tilscore.targets import encode
-from tilscore.train.config import TrainConfig
+from tilscore.train.config import SetConfig, TrainConfig
 from tilscore.train.selftrain import with_taught_regions
 
 
 def read_sets(cfg: TrainConfig, data: Path) -> list[Sample]:
-    """All annotated fields of the config, with regions derived where nobody drew any."""
-    samples = []
-    for c in cfg.sets:
-        own = read_set(
-            c.format,
-            data / c.folder,
-            mpp=c.mpp,
-            source=c.folder,
-            classes=c.classes,
-            organ=c.organ,
-            scanner=c.scanner,
-            centre=c.centre,
-            **c.options,
-        )
-        samples += [_shifted(s, c.shift_px) for s in own]
-    return [with_derived_regions(s) for s in samples]
+    """All annotated fields of the config, with regions derived where nobody drew any.
+
+    Raises
+    ------
+    ConfigError : two sets of one name, or a field that two sets of one folder hold: folds would part it from itself.
+    """
+    _check_names(cfg)
+    own = [_read(c, data) for c in cfg.sets]
+    _check_fields(cfg, own)
+    return [with_derived_regions(s) for samples in own for s in samples]
+
+
+def _read(c: SetConfig, data: Path) -> list[Sample]:
+    samples = read_set(
+        c.format,
+        data / c.folder,
+        mpp=c.mpp,
+        source=c.source,
+        classes=c.classes,
+        organ=c.organ,
+        scanner=c.scanner,
+        centre=c.centre,
+        **c.options,
+    )
+    return [_shifted(s, c.shift_px) for s in samples]
+
+
+def _check_names(cfg: TrainConfig) -> None:
+    names = ["phantom", *(c.source for c in cfg.sets)]
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise ConfigError("two sets have one name", found=twice[0], do="give one of them another `name`")
+
+
+def _check_fields(cfg: TrainConfig, own: list[list[Sample]]) -> None:
+    holder: dict[tuple[str, str], str] = {}
+    for c, samples in zip(cfg.sets, own, strict=True):
+        for s in samples:
+            other = holder.setdefault((normpath(c.folder), s.name), s.source)
+            if other != s.source:
+                found, do = f"{s.name} in {other} and {s.source}", "let one set alone read it"
+                raise ConfigError("two sets hold the same field", where=c.folder, found=found, do=do)
 
 
 def taught(learn: list[Sample], cfg: TrainConfig) -> list[Sample]:
     """Training fields, with regions by a model where their set asks for them; held-out fields are never taught."""
-    teachers = {c.folder: find_model(c.regions_from).load() for c in cfg.sets if c.regions_from}
+    teachers = {c.source: find_model(c.regions_from).load() for c in cfg.sets if c.regions_from}
     return [with_taught_regions(s, teachers[s.source]) if s.source in teachers else s for s in learn]
 
 
@@ -55,7 +82,7 @@ def _shifted(sample: Sample, by_px: float) -> Sample:
 
 def describe(cfg: TrainConfig, data: Path) -> str:
     """What the config's sets hold, and under which class map they are read."""
-    maps = {c.folder: class_map(c.format, c.classes) for c in cfg.sets}
+    maps = {c.source: class_map(c.format, c.classes) for c in cfg.sets}
     return describe_sets(read_sets(cfg, data), maps)
 
 
@@ -77,7 +104,7 @@ def split(samples: list[Sample], cfg: TrainConfig, fold: int | None) -> tuple[li
         return samples, []
     if not 0 <= fold < cfg.folds:
         raise ConfigError("no such fold", found=fold, do=f"use 0 to {cfg.folds - 1}")
-    kept = {c.folder for c in cfg.sets if c.train_only}
+    kept = {c.source for c in cfg.sets if c.train_only}
     part = folds_of(samples, cfg.folds, by=cfg.split_by, kept=kept)
     learn = [s for s, k in zip(samples, part, strict=True) if k != fold]
     return learn, [s for s, k in zip(samples, part, strict=True) if k == fold]
@@ -89,10 +116,10 @@ class Crops(Dataset[tuple[Any, ...]]):
     def __init__(self, samples: list[Sample], cfg: TrainConfig, epoch: int, n_devices: int = 1) -> None:
         self.samples, self.cfg, self.epoch = samples, cfg, epoch
         self.n = cfg.steps_per_epoch * cfg.batch * cfg.accumulate * n_devices  # Lightning deals them out to the devices
-        weight = {c.folder: c.weight for c in cfg.sets} | {"phantom": cfg.phantoms.weight}
+        weight = {c.source: c.weight for c in cfg.sets} | {"phantom": cfg.phantoms.weight}
         self.augment = {"phantom": cfg.augment}
         for c in cfg.sets:
-            self.augment[c.folder] = replace(
+            self.augment[c.source] = replace(
                 cfg.augment,
                 mpp_low=cfg.augment.mpp_low if c.mpp_low is None else c.mpp_low,
                 coarse_chance=cfg.augment.coarse_chance if c.coarse_chance is None else c.coarse_chance,

@@ -26,7 +26,8 @@ from tilscore.errors import ConfigError, ModelError
 from tilscore.evaluate import evaluate_net, flat_scores
 from tilscore.files import write_json, write_text
 from tilscore.modelcard import ModelConfig
-from tilscore.modelstore import find_model, save_model
+from tilscore.modelstore import Model, find_model, save_model
+from tilscore.modelstore.store import check_name
 from tilscore.nets import TilNet
 from tilscore.runpictures import draw_curves, draw_examples
 from tilscore.targets import Targets, loss
@@ -62,6 +63,7 @@ class Task(L.LightningModule):
         return terms["loss"]
 
     def validation_step(self, _batch: int, _: int) -> None:
+        # At one threshold before calibration, so that epochs compare: not the operating point of `held_out.json`.
         scores = flat_scores(evaluate_net(self.net, self.held))
         found = [v for k, v in scores.items() if k.endswith("/f_detection") and np.isfinite(v)]
         scores["f_detection"] = float(np.mean(found)) if found else float("nan")
@@ -143,6 +145,7 @@ def train(
 
     if not 0 < cfg.blend <= 1 or (cfg.blend < 1 and not cfg.init):
         raise ConfigError("blend is a share of what was trained from `init`", found=cfg.blend, do="use 1, or give init")
+    check_name(cfg.name)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
@@ -241,9 +244,7 @@ def _next_log(out: Path) -> str:
 def _finish(task: Task, held: list[Sample], out: Path) -> None:
     """Write the model of the averaged weights, pictures and, where a fold was held out, its figures."""
     cfg, net = task.cfg, task.net.eval().cpu()
-    # A fine-tuned model starts with the calibration and the operating point of the one it comes from.
-    config = find_model(cfg.init).config if cfg.init else ModelConfig(name=cfg.name, net=cfg.net)
-    config = replace(config, name=cfg.name)
+    config = _inherited(find_model(cfg.init), cfg.name) if cfg.init else ModelConfig(name=cfg.name, net=cfg.net)
     if cfg.blend < 1:
         blend(net, find_model(cfg.init).load(), cfg.blend)
     if cfg.stain_crops:
@@ -257,3 +258,11 @@ def _finish(task: Task, held: list[Sample], out: Path) -> None:
     shown = held or [s for s in task.train_samples if s.source != "phantom"]
     draw_curves(out)
     draw_examples(net, shown, out / "examples.png", threshold=threshold, calibration=calibration)
+
+
+def _inherited(parent: Model, name: str) -> ModelConfig:
+    """Config of a fine-tuned model: the calibration and operating point of its parent, which its weights never saw."""
+    calibration = parent.config.calibration
+    if calibration.fitted_on:
+        calibration = replace(calibration, fitted_on=f"inherited from {parent.ident}: {calibration.fitted_on}")
+    return replace(parent.config, name=name, calibration=calibration)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ from tilscore.cohort.assays.table import (
     Assays,
     events,
     of_patients,
+    origin_notes,
     read_assays,
     same_blocks,
     survival_columns,
 )
 from tilscore.cohort.assays.tests import agreement, correlations, groups, not_evaluable, with_fdr
+from tilscore.cohort.manifest.models import model_notes
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_table
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure, to_scale
@@ -35,6 +37,8 @@ from tilscore.inputs.words import canonical
 SCHEMA_VERSION = 1
 OFFSET_PER_MM2 = AnalyseConfig().density_offset_per_mm2
 """TILs/mm2 added before the logarithm, as in the paired analysis."""
+
+_OF_BIOPSY = ("specimen", "site", "centre", "arm", "response", "model", "n_slides", "stroma_mm2")
 
 
 def assays(
@@ -77,10 +81,12 @@ def assays(
         raise UsageError("the table would be written over", where=table, do="give another --out, or rename the table")
     slides, scores, other = read_manifest(manifest), read_scores(results), read_assays(table)
     _known(other, [*densities, *flags])
-    whole = joined(slides, scores, other, time, what)
-    block = joined(same_blocks(slides, other), scores, other, time, what) if other.has_block else whole
     outcomes = survival_columns(other.columns, survival)
-    kinds, notes = kinds_of(other, outcomes, flags)
+    theirs = {column for _, *both in outcomes for column in both}
+    assayed = of_patients(other, time, theirs)
+    whole = joined(slides, scores, assayed, time, what)
+    block = joined(same_blocks(slides, other), scores, assayed, time, what) if other.has_block else whole
+    kinds, notes = kinds_of(other, theirs, flags)
     tests = _tests(whole, block, kinds, densities, what)
     survived = _survival(whole, outcomes, what, time, km_groups)
     found = with_fdr([*tests, *survived["tests"]])
@@ -92,7 +98,14 @@ def assays(
         "inputs": {name: {"name": path.name, "sha256": sha256(path)} for name, path in files.items()},
         "settings": {"timepoint": time, "measure": measure, "offset_per_mm2": OFFSET_PER_MM2, "km_groups": km_groups},
         "counts": _counts(whole, other),
-        "notes": [*other.notes, *notes, *negative_times(whole, outcomes), *_notes(whole, block, other)],
+        "notes": [
+            *model_notes(whole),
+            *other.notes,
+            *origin_notes(other, time, theirs),
+            *notes,
+            *negative_times(whole, outcomes),
+            *_notes(whole, block, other),
+        ],
         "tests": plain_rows(found),
         "km": survived["summary"],
         "cox": survived["cox"],
@@ -125,15 +138,18 @@ def _known(other: Assays, names: Sequence[str]) -> None:
             raise UsageError("the assays have no such column", found=name, do="they are: " + ", ".join(other.columns))
 
 
-def joined(manifest: pd.DataFrame, scores: pd.DataFrame, other: Assays, timepoint: str, what: Measure) -> pd.DataFrame:
+def joined(
+    manifest: pd.DataFrame, scores: pd.DataFrame, assayed: pd.DataFrame, timepoint: str, what: Measure
+) -> pd.DataFrame:
     """One row a patient (its index) with a scored biopsy at the time point: `y` on the measure's scale, `shown` and
-    `density` as they are, the sampling, and the assays (NaN or "" where there are none)."""
+    `density` as they are, the sampling and the model, and the assays of `of_patients` (NaN or "" where there are
+    none)."""
     biopsies = pool_biopsies(manifest, scores)
     here = biopsies[(biopsies["timepoint"] == timepoint) & (biopsies["status"] == "ok")].set_index("patient_id")
-    kept = here[[c for c in ("specimen", "site", "centre", "arm", "response", "n_slides", "stroma_mm2") if c in here]]
+    kept = here[[c for c in _OF_BIOPSY if c in here]]
     shown = here.get(what.column, pd.Series(np.nan, index=here.index))
     scored = {"shown": shown, "y": to_scale(shown, what, AnalyseConfig()), "density": here["til_density_per_mm2"]}
-    return kept.assign(**scored).join(of_patients(other, timepoint))
+    return kept.assign(**scored).join(assayed)
 
 
 def _named(whole: pd.DataFrame, what: Measure) -> pd.DataFrame:
@@ -142,13 +158,11 @@ def _named(whole: pd.DataFrame, what: Measure) -> pd.DataFrame:
     return whole.drop(columns=["y"] if "shown" in names else ["y", "shown"]).rename(columns=names)
 
 
-def kinds_of(
-    other: Assays, outcomes: Sequence[tuple[str, str, str]], flags: Sequence[str]
-) -> tuple[dict[str, str], list[str]]:
-    """What is tested of each column (`number` or `group`), and notes on those that are not."""
+def kinds_of(other: Assays, taken: Collection[str], flags: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """What is tested of each column (`number` or `group`) but those taken as outcomes, and notes on those that are
+    not."""
     kinds: dict[str, str] = {}
     notes = []
-    taken = {column for _, time, event in outcomes for column in (time, event)}
     for name in other.columns:
         values = other.table[name]
         is_number = pd.api.types.is_numeric_dtype(values)

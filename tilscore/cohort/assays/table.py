@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,10 @@ MOST_GROUPS = 6
 _TIME = re.compile(r"(?P<stem>.+)_(months|days|weeks|years|time)$")
 _EVENTS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "no": 0.0, "yes": 1.0, "false": 0.0, "true": 1.0}
 _SHOWN = 20
-RESERVED = frozenset({"line", "y", "shown", "density", "n_slides", "stroma_mm2", "response", "arm"})
+N_REPEATED = 5
+"""Patients whose rows of several time points must agree before a column is taken as the patient's; in fewer, a marker
+with few values agrees by chance."""
+RESERVED = frozenset({"line", "y", "shown", "density", "n_slides", "stroma_mm2", "response", "arm", "model"})
 """Names of the score and of its biopsy; an assay of that name gets `_assay` behind it."""
 
 
@@ -99,22 +102,77 @@ def _column(rows: Sequence[Row], name: str) -> pd.Series:
     return pd.Series(found, dtype="float64")
 
 
-def of_patients(assays: Assays, timepoint: str) -> pd.DataFrame:
-    """One row a patient (its index): the values at the time point; those that are one for all rows of each patient in
-    any case. Numbers of several blocks are averaged, texts that differ are empty.
+def patient_columns(assays: Assays, survival: Collection[str]) -> list[str]:
+    """The assays that are the patient's, whatever the time point of a row: all where the table states none, else
+    those of survival, and those that at least `N_REPEATED` patients state at several times and all state alike.
+
+    Parameters
+    ----------
+    survival : columns of outcomes (time and event).
     """
-    table = assays.table
-    names = assays.columns
-    by = table.groupby("patient_id", sort=False)
-    same = [c for c in names if not assays.has_time or (by[c].nunique(dropna=False).max() == 1 and by.size().max() > 1)]
-    here = table if not assays.has_time else table[table["timepoint"].isin([timepoint, ""])]
-    parts = []
-    for source, columns in ((table, same), (here, [c for c in names if c not in same])):
-        grouped = source.groupby("patient_id", sort=False)
-        parts += [
-            grouped[c].mean() if pd.api.types.is_numeric_dtype(source[c]) else grouped[c].agg(_one) for c in columns
-        ]
-    return pd.concat(parts, axis=1)[names] if parts else pd.DataFrame(index=pd.Index(table["patient_id"].unique()))
+    return [c for c in assays.columns if not assays.has_time or c in survival or _is_repeated(_stated(assays, c), c)]
+
+
+def _stated(assays: Assays, name: str) -> pd.DataFrame:
+    """Rows that state a value of the column."""
+    values = assays.table[name]
+    return assays.table[values.notna() & (values != "")]
+
+
+def _is_repeated(rows: pd.DataFrame, name: str) -> bool:
+    by = rows.groupby("patient_id")
+    return bool((by["timepoint"].nunique() > 1).sum() >= N_REPEATED and (by[name].nunique() == 1).all())
+
+
+def of_patients(assays: Assays, timepoint: str, survival: Collection[str]) -> pd.DataFrame:
+    """One row a patient (its index): the values at the time point; what is the patient's, of any row.
+
+    Numbers of several blocks are averaged; texts that differ are empty, and so are outcomes that differ.
+
+    Parameters
+    ----------
+    survival : as for `patient_columns`.
+    """
+    theirs = patient_columns(assays, survival)
+    here = assays.table[assays.table["timepoint"].isin([timepoint, ""])]
+    parts = [_of_each(assays.table if c in theirs else here, c, c not in survival) for c in assays.columns]
+    return pd.concat(parts, axis=1) if parts else pd.DataFrame(index=pd.Index(assays.table["patient_id"].unique()))
+
+
+def _of_each(table: pd.DataFrame, name: str, is_averaged: bool) -> pd.Series:
+    """One value of the column for each patient."""
+    by = table.groupby("patient_id", sort=False)[name]
+    if not pd.api.types.is_numeric_dtype(table[name]):
+        return by.agg(_one)
+    return by.mean() if is_averaged else by.first().where(by.nunique() <= 1)
+
+
+def origin_notes(assays: Assays, timepoint: str, survival: Collection[str]) -> list[str]:
+    """Which columns are the patient's, how many patients have values at other time points only, and whose outcomes
+    differ.
+
+    Parameters
+    ----------
+    survival : as for `patient_columns`.
+    """
+    theirs = patient_columns(assays, survival)
+    told: dict[bool, list[str]] = {True: [], False: []}
+    notes = []
+    for name in assays.columns:
+        rows = _stated(assays, name)
+        n = len(set(rows["patient_id"]) - set(rows.loc[rows["timepoint"].isin([timepoint, ""]), "patient_id"]))
+        if n or name in theirs:
+            told[name in theirs].append(f"{name} ({n} patients)" if n else name)
+        n_differ = int((rows.groupby("patient_id")[name].nunique() > 1).sum())
+        if n_differ and name in survival:
+            notes.append(f"{name}: {n_differ} patients have several values, so that none is used.")
+    if not assays.has_time:
+        return ["The assays state no time points: every column is taken as the patient's.", *notes]
+    heads = {
+        True: "Taken as the patient's, from any time point (in brackets: who has it at others than this one only)",
+        False: "Not used, as stated at other time points only",
+    }
+    return [f"{heads[k]}: {', '.join(names)}." for k, names in told.items() if names] + notes
 
 
 def _one(values: pd.Series) -> str:

@@ -21,7 +21,7 @@ from tilscore.slide.mpp import GIVEN_RANGE, number
 _RESULT_NAMES = """
     line status reasons n_slides n_cores n_tils stroma_mm2 tumour_mm2 tissue_mm2 til_density_per_mm2 til_density_low
     til_density_high stil_area_pct stil_area_low stil_area_high infiltrated_area_pct calibrated_stil_pct
-    itil_density_per_mm2 n_not_evaluable n_failed n_unscored
+    itil_density_per_mm2 n_not_evaluable n_failed n_unscored model
 """
 RESULT_NAMES = frozenset(_RESULT_NAMES.split())
 """Columns of results, whose names a manifest's own columns cannot have."""

@@ -37,6 +37,8 @@ _ALWAYS = (
 _SUMS = ("n_tils", "stroma_mm2", "tumour_mm2", "tissue_mm2")
 _NOT_POOLED = {"mpp_um", "seconds"}
 _STATES = ("not_evaluable", "failed", "unscored")
+_NOT_SAID = (*KEY, "slide_id", "path", "roi", "mpp", "line", "stain")
+"""Columns of a manifest that are no part of a biopsy, or its key."""
 _EXACT = 2.0**53
 """Whole numbers below are exact as float."""
 MIXED = "mixed"
@@ -98,7 +100,7 @@ def pool_biopsies(manifest: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     slides of other stains are no part of it. Sums: TILs and areas. The density is TILs over stroma, the shares are
     means weighted by stroma, the density in tumour weighted by tumour; a mean is NaN where a slide lacks the value.
     `n_cores` is the sum over blocks of the most cores on one of its slides, as the slides of a block show the same.
-    `specimen` and `site` are `mixed` where the slides differ.
+    `specimen` and `site` are `mixed` where the slides differ. `model` names the models that scored the pooled slides.
 
     Intervals (95 %): with weights w (share of the area), estimates t and limits l, u of the slides,
     low = T - sqrt(sum over blocks (sum over slides of the block w (t - l))^2) and likewise for high, T = sum w t. This
@@ -116,7 +118,7 @@ def pool_biopsies(manifest: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     slides = with_scores(listed, scores)
     slides["status"] = slides["status"].fillna("unscored").where(lambda s: s.isin(["ok", *_STATES]), "failed")
     groups = slides.groupby(KEY, sort=False)
-    said = _said(groups, [n for n in listed.columns if n not in (*KEY, "slide_id", "path", "roi", "mpp", "line")])
+    said = _said(groups, [n for n in listed.columns if n not in _NOT_SAID])
     said["slide_ids"] = groups["slide_id"].agg(";".join)
     for state in ("ok", *_STATES):
         said["n_slides" if state == "ok" else f"n_{state}"] = (
@@ -124,9 +126,12 @@ def pool_biopsies(manifest: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
         )
     state_of = [(said[f"n_{s}"] > 0).to_numpy() for s in _STATES]
     said["status"] = np.select([(said["n_slides"] > 0).to_numpy(), *state_of], ["ok", *_STATES], "unscored")
-    pooled = _numbers_of(slides[slides["status"] == "ok"], scores)
+    ok = slides[slides["status"] == "ok"]
+    said["model"] = _said(ok.groupby(KEY, sort=False), ["model"])["model"] if "model" in ok else ""
+    said["model"] = said["model"].fillna("")
+    pooled = _numbers_of(ok, scores)
     table = said.join(pooled).reset_index()
-    first = [c for c in ("patient_id", "timepoint", "status", *COLUMNS[4:], *_STATE_COLUMNS) if c in table]
+    first = [c for c in ("patient_id", "timepoint", "status", *COLUMNS[4:], "model", *_STATE_COLUMNS) if c in table]
     measured = list(pooled.columns)
     rest = [c for c in table.columns if c not in (*first, *measured)]
     return _in_order(pd.DataFrame(table[[*first, *measured, *rest]]))
@@ -175,7 +180,7 @@ def _said(groups: pd.core.groupby.DataFrameGroupBy, names: Iterable[str]) -> pd.
         said[name] = one
         if name == "block":
             said["n_blocks"] = n
-    return pd.DataFrame(said).drop(columns="stain")
+    return pd.DataFrame(said)
 
 
 def _numbers_of(slides: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:

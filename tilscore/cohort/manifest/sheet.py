@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tilscore.errors import printable
-from tilscore.inputs.words import COLUMNS, column_names
+from tilscore.inputs.words import COLUMNS, column_names, split_hint
 
 LARGEST_BYTES = 1 << 26
 """A manifest of 10,000 slides has 2 MB."""
@@ -95,11 +95,9 @@ def read_sheet(path: Path) -> Sheet:
     text = _decode(sheet, data) if data else ""
     if not text:
         return sheet
-    first = 1
-    delimiter = ""
-    if said := re.match(r'"?sep=(.)"?\r?\n', text):  # Excel's own hint
-        text, first, delimiter = text[said.end() :], 2, said[1]
-    delimiter = delimiter or _delimiter(sheet, text)
+    said, text = split_hint(text)
+    first = 2 if said else 1
+    delimiter = said or _delimiter(sheet, text)
     if delimiter:
         _read_rows(sheet, _records(sheet, text, delimiter, first))
     return sheet

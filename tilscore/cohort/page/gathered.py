@@ -24,9 +24,10 @@ class Gathered:
     Attributes
     ----------
     out : the cohort's folder. analysis : `analysis.json`. slides, biopsies : `slides.csv`, `biopsies.csv`.
-    pairs : the rows of `analysis["pairs"]`. rank, assays : `rank.json`, `assays.json`, None where they are not there.
-    km : `km.csv` of the assays (survival curves), or None.
+    pairs : the rows of `analysis["pairs"]`. rank, assays : `rank.json`, `assays.json`, None where they are not there
+    or stale. km : `km.csv` of the assays (survival curves), or None.
     agreement : text of `agreement.txt`, or None. bland_altman : name -> SVG of `cohort agree`.
+    stale : verbs (`rank`, `assays`) whose results are of other files than the analysis, and left out.
     """
 
     out: Path
@@ -39,6 +40,7 @@ class Gathered:
     km: pd.DataFrame | None = None
     agreement: str | None = None
     bland_altman: dict[str, str] = field(default_factory=dict)
+    stale: tuple[str, ...] = ()
 
     @property
     def later(self) -> list[str]:
@@ -65,18 +67,27 @@ def gather(out: Path) -> Gathered:
     agree = out / "agreement" if (out / "agreement" / "agreement.txt").is_file() else out
     text = agree / "agreement.txt"
     drawn = {name: agree / f"bland_altman_{name}.svg" for name in _PAIRS}
+    others = {verb: _json(out / f"{verb}.json") for verb in ("rank", "assays")}
+    stale = tuple(verb for verb, one in others.items() if one is not None and _files(one) != _files(analysis))
     return Gathered(
         out,
         analysis,
         _table(out / "slides.csv"),
         _table(out / "biopsies.csv"),
         pairs,
-        _json(out / "rank.json"),
-        _json(out / "assays.json"),
-        _curves(out / "km.csv"),
+        None if "rank" in stale else others["rank"],
+        None if "assays" in stale else others["assays"],
+        None if "assays" in stale else _curves(out / "km.csv"),
         _text(text) if text.is_file() else None,
         {name: _text(path) for name, path in drawn.items() if path.is_file()},
+        stale,
     )
+
+
+def _files(result: dict[str, Any]) -> list[Any]:
+    """Hashes of the manifest and the scores that a result was made from; None where it does not tell."""
+    inputs = result.get("inputs") or {}
+    return [(inputs.get(name) or {}).get("sha256") for name in ("manifest", "scores")]
 
 
 def rows(found: Gathered, name: str, **wanted: object) -> list[dict[str, Any]]:

@@ -55,6 +55,8 @@ LIMITS = (
     "tumour, nor the error of the model that finds the cells.",
     "The scores were not validated for clinical use. A pathologist must look at the slides' reports first.",
 )
+_OF_VERBS = {"rank": ("ranks", "shortlist"), "assays": ("assays", "joined", "km", "cox")}
+"""Tables of other verbs."""
 N_ROWS = 25
 """Rows that a table of another verb shows before the rest is folded away."""
 
@@ -119,12 +121,18 @@ def render(found: Gathered, drawn: list[Drawn], links: Mapping[str, str]) -> str
         assays=None if found.assays is None else _foreign(found.assays),
         assay_notes=[] if found.assays is None else [str(n) for n in found.assays.get("notes") or []],
         n_rows=N_ROWS,
-        tables={t: what for t, what in TABLES.items() if (found.out / f"{t}.csv").is_file()},
+        tables=_tables(found),
         xlsx=(found.out / "tables.xlsx").is_file(),
         methods=paragraphs,
         references=references,
         limits=LIMITS,
     )
+
+
+def _tables(found: Gathered) -> dict[str, str]:
+    """The tables that are there, each with what it holds, but for those of stale results."""
+    stale = {table for verb in found.stale for table in _OF_VERBS[verb]}
+    return {t: what for t, what in TABLES.items() if t not in stale and (found.out / f"{t}.csv").is_file()}
 
 
 def reports(found: Gathered, results: Path | None) -> dict[str, str]:

@@ -13,6 +13,7 @@ from tilscore.cohort.page.inksvg import time_name
 MEASURES = {"density": "TIL density", "stil": "sTIL area", "calibrated": "calibrated sTIL"}
 NO_LIMIT = "no limit"
 """Said for the end of an interval that does not exist."""
+_STALE = "in this folder are of another manifest or other scores than this analysis, and are left out"
 FACTORS = {"area": "evaluable area", "cores": "number of cores", "specimen": "specimen type", "site": "site"}
 
 
@@ -172,6 +173,7 @@ def notes(found: Gathered) -> list[str]:
                     name
                 )
         said += [f"{time_name(timepoint)}: the change of {', '.join(g)} {what}" for what, g in groups.items()]
+    said += [f"The results of cohort {verb} {_STALE}: run cohort {verb} again (or analyse)." for verb in found.stale]
     return [text[:1].upper() + text[1:] for text in said]
 
 

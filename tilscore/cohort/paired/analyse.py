@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 import tilscore
+from tilscore.cohort.manifest.models import model_notes, pair_notes
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, with_scores
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.paired.change import COLUMNS, add_adjusted, adjustment, change_tests, detectable, with_multiplicity
@@ -85,7 +86,7 @@ def analyse_tables(
         "sensitivity": sensitivity(biopsies, cfg),
     }
     flow = _flow(manifest, scores, slides, biopsies, pairs)
-    notes = [*model.notes, *_notes(tables["tests"], flow)]
+    notes = [*pair_notes(pairs), *model_notes(biopsies), *model.notes, *_notes(tables["tests"], flow)]
     return tables, {"flow": flow, "model_diagnostics": model.diagnostics, "notes": notes}
 
 

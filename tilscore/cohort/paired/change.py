@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Covariates, Measure, confounded, covariates
@@ -15,6 +16,7 @@ from tilscore.stats.aligned import aligned_signed_rank, column_basis
 from tilscore.stats.clustered import fit_clustered
 from tilscore.stats.paired import adjust_p, minimum_detectable, minimum_detectable_normal, signed_rank
 
+Floats = NDArray[np.float64]
 COLUMNS = [
     *("timepoint", "measure", "test", "role", "flag", "n_pairs", "n_effective", "unit", "estimate", "low", "high"),
     *("ratio", "ratio_low", "ratio_high", "statistic", "df", "p", "p_holm", "p_bh", "method"),
@@ -101,6 +103,8 @@ def mean_row(pairs: pd.DataFrame, measure: Measure, cfg: AnalyseConfig) -> dict[
     x = np.column_stack([np.ones(len(delta)), basis])
     fit = fit_clustered(delta, x, np.arange(len(delta)))
     mean = fit.contrast(np.eye(x.shape[1])[0], cfg.level)
+    if is_rounding(mean.se, delta):
+        return row | {"status": "not_evaluable", "reason": "no_spread: the changes do not differ once adjusted"}
     return row | {
         "n_effective": n_effective(found),
         **_estimate(mean.estimate, mean.low, mean.high, measure),
@@ -109,6 +113,11 @@ def mean_row(pairs: pd.DataFrame, measure: Measure, cfg: AnalyseConfig) -> dict[
         "p": mean.p,
         "method": "least squares, HC2, Bell-McCaffrey t",
     }
+
+
+def is_rounding(sd: float, values: Floats) -> bool:
+    """Whether a spread is that of the computer's rounding alone: 0, but for the last digits of the values."""
+    return sd <= 1e-9 * float(np.abs(values).max())
 
 
 def _naive_row(pairs: pd.DataFrame, measure: Measure, cfg: AnalyseConfig) -> dict[str, Any]:
@@ -222,6 +231,7 @@ def _spreads(
     delta = pairs[measure.delta].to_numpy(float)
     rest = delta - x @ np.linalg.lstsq(x, delta, rcond=None)[0]
     sd = math.sqrt(float(rest @ rest) / (len(delta) - x.shape[1]))
+    sd = 0.0 if is_rounding(sd, delta) else sd
     return [*found, ("observed, adjusted", len(pairs), sd, len(pairs) / n_effective(adjust), x.shape[1])]
 
 

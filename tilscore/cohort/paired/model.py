@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from tilscore.cohort.paired.change import is_rounding
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, core_number, to_scale
 from tilscore.inputs.words import order
 from tilscore.stats.clustered import fit_clustered
@@ -201,6 +202,9 @@ def _robust(
         }
         if one.df < DF_MIN:
             rows.append(row | {"status": "not_evaluable", "reason": "fewer than 4 degrees of freedom"})
+            continue
+        if is_rounding(one.se, design.y):
+            rows.append(row | {"status": "not_evaluable", "reason": "no_spread: it is the same in every patient"})
             continue
         row |= {"statistic": one.estimate / one.se, "p": one.p, "low": one.low, "high": one.high}
         ratios = {"ratio": math.exp(one.estimate), "ratio_low": math.exp(one.low), "ratio_high": math.exp(one.high)}

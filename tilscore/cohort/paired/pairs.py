@@ -20,6 +20,11 @@ UNKNOWN = "unknown"
 """Specimen or site that nobody stated."""
 
 
+def is_known(word: object) -> bool:
+    """Whether a specimen or site is one that two biopsies can have in common: not missing, unknown or mixed."""
+    return isinstance(word, str) and word not in ("", UNKNOWN, MIXED)
+
+
 @dataclass(frozen=True)
 class Measure:
     """A score whose change is analysed."""
@@ -112,8 +117,8 @@ def build_pairs(biopsies: pd.DataFrame, cfg: AnalyseConfig, measures: Sequence[M
 
     Returns
     -------
-    DataFrame : the sampling of both biopsies (`_before`, `_after`), and for each measure its values, delta with
-    interval and reliable-change index.
+    DataFrame : the sampling of both biopsies (`_before`, `_after`), the models that scored them, and for each measure
+    its values, delta with interval and reliable-change index.
     """
     scored = biopsies[pd.to_numeric(biopsies["til_density_per_mm2"], errors="coerce").notna()]
     before = scored[scored["timepoint"] == "baseline"].drop(columns="timepoint")
@@ -123,6 +128,8 @@ def build_pairs(biopsies: pd.DataFrame, cfg: AnalyseConfig, measures: Sequence[M
     for name in ("centre", "arm", "response"):
         out[name] = both.get(f"{name}_before")
     _add_sampling(out, both)
+    for side in ("before", "after"):
+        out[f"model_{side}"] = both.get(f"model_{side}", "")
     for measure in measures:
         if f"{measure.column}_before" in both and both[f"{measure.column}_before"].notna().any():
             _add_measure(out, both, measure, cfg)
@@ -139,7 +146,7 @@ def _add_sampling(out: pd.DataFrame, both: pd.DataFrame) -> None:
             known = both.get(f"{name}_{side}", pd.Series(index=both.index, dtype=object)).astype(object)
             out[f"{name}_{side}"] = known.where(known.notna() & (known != ""), UNKNOWN)
         one_word = out[f"{name}_before"] == out[f"{name}_after"]
-        out[f"same_{name}"] = one_word & ~out[f"{name}_before"].isin([UNKNOWN, MIXED])
+        out[f"same_{name}"] = one_word & out[f"{name}_before"].map(is_known).astype(bool)
     for name in ("stroma_mm2", "n_cores"):
         for side in ("before", "after"):
             values = both.get(f"{name}_{side}", pd.Series(index=both.index, dtype=float))

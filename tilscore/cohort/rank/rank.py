@@ -77,7 +77,8 @@ def rank(
 
     Raises
     ------
-    UsageError : wrong arguments, a manifest with errors, identifiers of persons. DataError : unreadable tables.
+    UsageError : wrong arguments, a manifest with errors, identifiers of persons, scores of more than one model.
+    DataError : unreadable tables.
     """
     cfg = RankConfig(timepoint=canonical("timepoint", timepoint) or "", measure=measure, adjust=tuple(adjust))
     _check(n, cfg, direction, by)

@@ -6,6 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from tilscore.cohort.manifest.pool import MIXED
+from tilscore.cohort.paired.pairs import UNKNOWN, is_known
+
 SMALL_STROMA_MM2 = 0.5
 """Below, a biopsy shows too few fields for its density to be taken at face value."""
 WIDE = 4.0
@@ -42,7 +45,7 @@ def _place(row: pd.Series) -> list[str]:
     if adjusted:
         said[0] += f" ({_share(row, 'percentile', short=True)} without adjustment)"
     if row["kind"] == "level" and pd.notna(row["percentile_alike"]):
-        alike = " ".join(w.replace("_", " ") for w in (row["site"], row["specimen"]) if isinstance(w, str) and w)
+        alike = f"{row['site']} {row['specimen']}".replace("_", " ")
         said.append(f"{_share(row, 'percentile_alike')} of the {row['n_alike']:.0f} with a {alike}")
     return said
 
@@ -93,6 +96,9 @@ def _caution(row: pd.Series) -> list[str]:
     area: Any = row["stroma_mm2"]
     if pd.notna(area) and area < SMALL_STROMA_MM2:
         said.append(f"caution: only {area:.2g} mm2 of stroma")
+    for name in ("specimen", "site"):
+        if not is_known(row[name]):
+            said.append(f"caution: {name} {row[name] if row[name] == MIXED else UNKNOWN}")
     low, high = row["value_low"], row["value_high"]
     if pd.isna(low) or pd.isna(high):
         said.append("caution: no interval of its own")

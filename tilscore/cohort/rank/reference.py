@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from tilscore.cohort.manifest.models import NOT_STATED, model_notes, models_of
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.rank.coded import without_identifiers
@@ -29,12 +31,14 @@ def read_reference(
 
     Raises
     ------
-    UsageError : wrong arguments, a manifest with errors, identifiers of persons. DataError : unreadable tables.
+    UsageError : wrong arguments, a manifest with errors, identifiers of persons, scores of more than one model.
+    DataError : unreadable tables.
     """
     if reference is None:
         if results is not None:
             raise UsageError("needs the manifest of the reference", where="--reference-results", do="give --reference")
-        return mine, [], {}
+        _of_one_model(models_of(mine), "the patients")
+        return mine, model_notes(mine), {}
     path = Path(reference)
     if results is not None:
         table = pool_biopsies(read_manifest(path), read_scores(results))
@@ -46,10 +50,26 @@ def read_reference(
     shared = int(mine["patient_id"].drop_duplicates().isin(kept["patient_id"]).sum())
     if shared:
         notes.append(f"{shared} patients are in the reference too: each is compared with the others only.")
-    notes.append(
-        "The reference must have been scored with the same model and settings; only then can levels be compared."
-    )
+    models = models_of(mine) | models_of(kept)
+    _of_one_model(models, path)
+    said = "Not every score names its model. The reference must have been scored with the same model and settings"
+    if NOT_STATED not in models:
+        said = "One model scored patients and reference. Its settings must have been the same too"
+    notes.append(f"{said}; only then can levels be compared.")
     return kept, notes, files
+
+
+def _of_one_model(models: Iterable[str], where: object) -> None:
+    """A percentile among scores of another model would be one of the models.
+
+    Raises
+    ------
+    UsageError : there is more than one model, as far as they are stated.
+    """
+    known = sorted({*models} - {NOT_STATED})
+    if len(known) > 1:
+        do = "score the slides of all patients, and of the reference, with one model"
+        raise UsageError("scores of several models cannot be ranked", where=where, found=", ".join(known), do=do)
 
 
 def read_biopsies(path: Path) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure, build_pairs, to_scale
+from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure, build_pairs, is_known, to_scale
 from tilscore.cohort.rank.expected import (
     Expected,
     Terms,
@@ -130,8 +130,8 @@ def stand(targets: pd.DataFrame, reference: Reference, cfg: RankConfig) -> list[
     Returns
     -------
     One dict a row, in order: `n_reference`, `percentile`, `percentile_adjusted`, `percentile_alike` (reference of the
-    same specimen and site) each with `_low`, `_high`; `robust_z`, `robust_z_sure`, `shrunk_z`, `outlier`, what was
-    adjusted for, `status` and `reason`.
+    same specimen and site, where both are known) each with `_low`, `_high`; `robust_z`, `robust_z_sure`, `shrunk_z`,
+    `outlier`, what was adjusted for, `status` and `reason`.
     """
     why = unsupported(targets, reference.terms, reference.table, reference.sides)
     x = matrix(targets, reference.terms.columns, reference.sides)
@@ -176,14 +176,14 @@ def _named(name: str, value: float, reference: Floats, down: float, up: float, c
 def _alike(
     row: dict[str, Any], own: NDArray[np.intp], y: float, down: float, up: float, ref: Reference, cfg: RankConfig
 ) -> dict[str, Any]:
-    """Percentile among reference rows of the same specimens and sites alone."""
-    names = [f + side for f in ("specimen", "site") for side in ref.sides if f + side in ref.table]
-    same = np.ones(len(ref.table), bool)
-    for name in names:
-        same &= (ref.table[name] == row.get(name)).to_numpy(bool)
+    """Percentile among reference rows of the same specimens and sites alone; nothing where one is not known."""
+    words = {f + side: row.get(f + side) for f in ("specimen", "site") for side in ref.sides}
+    if not all(name in ref.table and is_known(word) for name, word in words.items()):
+        return {}
+    same = np.logical_and.reduce([ref.table[name] == word for name, word in words.items()])
     same[own] = False
     alike = ref.table["y"].to_numpy(float)[same]
-    enough = names and alike.size >= cfg.n_min_reference
+    enough = alike.size >= cfg.n_min_reference
     return {"n_alike": int(alike.size)} | (_named("percentile_alike", y, alike, down, up, cfg) if enough else {})
 
 

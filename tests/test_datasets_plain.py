@@ -1,0 +1,62 @@
+"""What the project's own layout may hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_sets import mask, picture, text
+
+from tilscore.datasets import read_plain
+from tilscore.datasets.reading import read_mask
+from tilscore.errors import DataError
+from tilscore.labels import Region
+
+
+def plain_field(folder: Path) -> None:
+    picture(folder / "a.png")
+    text(folder / "a_cells.csv", "x_px,y_px,label\n3.5,4.5,stromal\n")
+
+
+@pytest.mark.parametrize(("value", "kind"), [(7, np.uint8), (256, np.uint16)])
+def test_own_layout_has_no_other_regions(tmp_path: Path, value: int, kind: type) -> None:
+    plain_field(tmp_path)
+    regions = np.full((30, 40), Region.STROMA, kind)
+    mask(tmp_path / "a_regions.png", regions)
+    (got,) = read_plain(tmp_path, 0.5)
+    assert got.regions is not None
+    assert (got.regions == Region.STROMA).all()
+    regions[3, 5] = value
+    mask(tmp_path / "a_regions.png", regions)
+    with pytest.raises(DataError, match=rf"no region \(found {value}\); use 0 other, .* or 255 unknown"):
+        read_plain(tmp_path, 0.5)
+
+
+def test_own_layout_in_16_bits(tmp_path: Path) -> None:
+    plain_field(tmp_path)
+    mask(tmp_path / "a_known.png", np.full((30, 40), 256, np.uint16))
+    (got,) = read_plain(tmp_path, 0.5)
+    assert got.known is not None
+    assert got.known.all()
+    mask(tmp_path / "wide.png", np.full((30, 40), 256, np.uint16))
+    with pytest.raises(DataError, match="beyond 0 to 255"):
+        read_mask(tmp_path / "wide.png", (30, 40))
+
+
+def test_own_layout_needs_a_place_for_each_nucleus(tmp_path: Path) -> None:
+    plain_field(tmp_path)
+    for row in (",4.5,other", "3.5,inf,other"):
+        text(tmp_path / "a_cells.csv", f"x_px,y_px,label\n3.5,4.5,stromal\n{row}\n")
+        with pytest.raises(DataError, match=r"without a place \(found row 2\)"):
+            read_plain(tmp_path, 0.5)
+
+
+def test_own_layout_knows_its_fields(tmp_path: Path) -> None:
+    """A name that no field has would leave that field a patient of its own, on any side of a fold."""
+    plain_field(tmp_path)
+    text(tmp_path / "fields.csv", "name,patient\na.png,P1\n")
+    assert [s.group for s in read_plain(tmp_path, 0.5)] == ["P1"]
+    text(tmp_path / "fields.csv", "name,patient\na,P1\nb,P1\n")
+    with pytest.raises(DataError, match=r"not there \(found b\); give the names of the annotated images, e.g. a"):
+        read_plain(tmp_path, 0.5)

@@ -1,0 +1,177 @@
+"""What a run remembers of its slides: what stands is left alone, what does not is made again, nothing is mixed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from tilscore.cli import main
+from tilscore.errors import OutputError
+from tilscore.job import STAGES
+from tilscore.pipeline import Run, process
+from tilscore.slide import SlideSpec
+
+
+@pytest.fixture
+def field(tmp_path: Path) -> Path:
+    """A blank field: every stage runs, in little time."""
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.full((300, 300, 3), 243, np.uint8))
+    return path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def tilscore(verb: str, *args: object, out: Path) -> int:
+    return main([verb, *map(str, args), "--out", str(out), "--quiet", *(["--device", "cpu"] if verb == "run" else [])])
+
+
+def notes(out: Path) -> dict:
+    return json.loads((out / "a" / "provenance.json").read_text())
+
+
+def row(out: Path) -> dict[str, str] | None:
+    with open(out / "scores.csv", newline="", encoding="utf-8") as f:
+        return next((r for r in csv.DictReader(f) if r["slide_id"] == "a"), None)
+
+
+def made(out: Path) -> dict[str, int]:
+    names = {"tissue": "tissue.tif", "infer": "cells.parquet", "score": "score.json", "overlay": "overlay.png"}
+    return {stage: (out / "a" / name).stat().st_mtime_ns for stage, name in names.items()}
+
+
+def square(path: Path, properties: dict | None = None) -> Path:
+    ring = [[20, 20], [200, 20], [200, 200], [20, 200], [20, 20]]
+    value = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": properties or {}}
+    path.write_text(json.dumps(value))
+    return path
+
+
+def resumed(before: dict[str, int], out: Path) -> list[str]:
+    """The stages that a resumed run has run again."""
+    return [stage for stage, at in made(out).items() if before[stage] != at]
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ([], []),
+        (["--workers", 0], []),
+        (["--mpp", 0.25], list(STAGES)),
+        (["--precision", "full"], ["infer", "score", "overlay"]),
+        (["--turns", 2], ["infer", "score", "overlay"]),
+        (["--site", "liver"], ["score", "overlay"]),
+        (["--roi", "roi.geojson"], ["score", "overlay"]),
+        (["--config", "overlay.yaml"], ["overlay"]),
+    ],
+    ids=str,
+)
+def test_resume_makes_again_what_the_settings_change(
+    field: Path, out: Path, change: list, again: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(field.parent)
+    square(Path("roi.geojson"))
+    Path("overlay.yaml").write_text("overlay: {field_px: 300}\n")
+    assert tilscore("run", field, "--mpp", 0.5, out=out) == 0
+    before = made(out)
+    assert tilscore("run", field, "--mpp", 0.5, *change, "--resume", out=out) == 0
+    assert resumed(before, out) == again
+    assert row(out)["mpp_um"] == f"{notes(out)['slide']['mpp']:.6f}"
+    assert set(notes(out)["made_with"]) == set(STAGES)
+
+
+def test_a_geojson_that_is_asked_for_later_is_written(field: Path, out: Path) -> None:
+    assert tilscore("run", field, "--mpp", 0.5, out=out) == 0
+    before = made(out)
+    assert tilscore("run", field, "--mpp", 0.5, "--geojson", "--resume", out=out) == 0
+    assert (out / "a" / "cells.geojson.gz").exists()
+    assert resumed(before, out) == []
+
+
+def test_a_stage_refuses_what_another_slide_or_resolution_left(
+    field: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tilscore("tissue", field, "--mpp", 0.5, out=out) == 0
+    assert tilscore("infer", field, "--mpp", 0.25, out=out) == 1
+    assert "another resolution" in capsys.readouterr().out
+    assert row(out)["status"] == "failed"
+
+
+def test_an_earlier_stage_takes_the_score_out_of_the_table(field: Path, out: Path) -> None:
+    assert tilscore("run", field, "--mpp", 0.5, out=out) == 0
+    assert row(out)["status"] == "not_evaluable"
+    assert tilscore("tissue", field, "--mpp", 0.5, out=out) == 0
+    assert row(out) is None
+    assert set(notes(out)["made_with"]) == {"tissue"}
+    assert "model" not in notes(out)
+
+
+def test_a_wrong_drawing_costs_no_cells(field: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tilscore("run", field, "--mpp", 0.5, out=out) == 0
+    before = made(out)["infer"]
+    roi = square(field.parent / "roi.geojson", {"classification": {"name": "Nonsense"}})
+    for path in (roi, field.parent / "moved.geojson"):
+        assert tilscore("run", field, "--mpp", 0.5, "--roi", path, "--resume", out=out) == 1
+        assert row(out)["reasons"] == "annotation"
+        assert not (out / "a" / "score.json").exists()
+    assert "internal error" not in capsys.readouterr().out
+    assert tilscore("run", field, "--mpp", 0.5, "--resume", out=out) == 0
+    assert made(out)["infer"] == before
+
+
+def test_a_killed_stage_leaves_no_note_of_what_is_gone(field: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tilscore("run", field, "--mpp", 0.5, out=out) == 0
+    monkeypatch.setattr("tilscore.job.infer_slide", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert tilscore("run", field, "--mpp", 0.5, "--turns", 2, out=out) == 130
+    assert set(notes(out)["made_with"]) == {"tissue"}
+    assert "model" not in notes(out)
+    assert not (out / "a" / "score.json").exists()
+
+
+def test_a_slide_in_work_by_another_run_is_passed_over(
+    field: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (out / ".locks").mkdir(parents=True)
+    with FileLock(out / ".locks" / "a"):
+        assert tilscore("run", field, "--mpp", 0.5, out=out) == 0
+    assert "in work by another run" in (said := capsys.readouterr().out)
+    assert "0 of 1 slides done" in said
+    assert not (out / "a").exists()
+    assert tilscore("run", field, "--mpp", 0.5, out=out) == 0
+
+
+def test_what_stands_in_the_way_of_one_slide_stops_no_other(field: Path, out: Path) -> None:
+    out.mkdir()
+    (out / "b").write_text("a file where the folder of slide b should be")
+    said: list[str] = []
+    specs = [SlideSpec("b", field, 0.5), SlideSpec("a", field, 0.5)]
+    assert process(specs, Run(out=out), ("tissue",), say=said.append) == (1, 1, 0)
+    assert "cannot be" in said[0]
+    (out / "scores.csv").unlink()
+    (out / "scores.csv").mkdir()
+    with pytest.raises(OutputError):
+        process(specs, Run(out=out), ("tissue",), say=said.append)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_name_that_is_not_utf8(field: Path, out: Path) -> None:
+    odd = field.parent / os.fsdecode(b"M\xfcller.png")
+    field.rename(odd)
+    assert tilscore("run", odd, "--mpp", 0.5, out=out) == 0
+
+
+def test_unfinished_results_are_no_slides(field: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(field.parent)
+    assert tilscore("tissue", ".", "--mpp", 0.5, out=Path("results")) == 0
+    assert tilscore("run", ".", "--mpp", 0.5, out=Path("results")) == 0
+    assert {p.name for p in Path("results").iterdir() if not p.name.startswith(".")} == {"a", "scores.csv"}

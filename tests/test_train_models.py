@@ -1,0 +1,87 @@
+"""The sets of a training by their names, and the names and calibrations of the models that come out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_sets import picture, text
+
+from tilscore.cli import main
+from tilscore.config import load_config
+from tilscore.errors import ConfigError, ModelError
+from tilscore.modelcard import Calibration, ModelConfig
+from tilscore.modelstore import find_model, save_model
+from tilscore.nets import TilNet
+from tilscore.train import SetConfig, TrainConfig, read_sets, split, train
+from tilscore.train.run import _inherited
+
+REPO = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Four fields of noise with a nucleus each, in the project's own layout."""
+    for i in range(4):
+        picture(tmp_path / "data" / "fields" / f"d{i}.png", seed=i)
+        text(tmp_path / "data" / "fields" / f"d{i}_cells.csv", "x_px,y_px,label\n10.5,10.5,stromal\n")
+    return tmp_path / "data"
+
+
+def test_sets_are_told_apart_by_name(data: Path) -> None:
+    """Two sets of one folder (or one called as the phantoms) would take each other's weight and place."""
+    labels, images = np.zeros((1, 64, 64, 2), np.uint16), np.zeros((1, 64, 64, 3), np.uint8)
+    np.save(data / "fields" / "labels.npy", labels)
+    np.save(data / "fields" / "images.npy", images)
+    pd.DataFrame({"patch_info": ["p_1-0000"]}).to_csv(data / "fields" / "patch_info.csv", index=False)
+    plain = SetConfig("fields", mpp=0.5)
+    other = SetConfig("fields", name="patches", format="conic", train_only=True)
+    cfg = TrainConfig("m", (plain, other))
+    samples = read_sets(cfg, data)
+    assert {s.source for s in samples} == {"fields", "patches"}
+    assert {s.source for s in split(samples, cfg, 0)[1]} == {"fields"}
+    for name in ("", "phantom"):
+        with pytest.raises(ConfigError, match=r"two sets have one name.*`name`"):
+            read_sets(replace(cfg, sets=(plain, replace(other, name=name))), data)
+    with pytest.raises(ConfigError, match=r"two sets hold the same field \(found d0 in fields and again\)"):
+        read_sets(replace(cfg, sets=(plain, replace(plain, name="again", folder="./fields"))), data)
+
+
+def test_calibration_is_tested_before_the_model_is_written(data: Path, tmp_path: Path) -> None:
+    config = str(REPO / "configs/train/tiny.yaml")
+    torch.manual_seed(0)
+    run, model = tmp_path / "run", tmp_path / "m"
+    for folder in (run / "model", model):
+        save_model(folder, TilNet(), ModelConfig(name="m"))
+    (run / "run.json").write_text(json.dumps({"held_out": ["fields/d0"]}))
+    before = (model / "config.json").read_text()
+    args = ["evaluate", "--config", config, "--data", str(data), "--folds", str(run), "--calibrate", str(model)]
+    assert main(args) == 1, "one field alone has no other to test on"
+    assert main([*args, "--threshold", "0.5"]) == 2
+    assert (model / "config.json").read_text() == before
+    (run / "run.json").write_text(json.dumps({"held_out": ["fields/d0", "fields/d1"]}))
+    assert main(args) == 0
+    assert find_model(str(model)).config.calibration.fitted_on == "2 held-out fields"
+
+
+def test_a_fine_tuned_model_says_whose_calibration_it_has(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    fitted = Calibration(detection_shift=0.5, fitted_on="36 fields")
+    parent = save_model(tmp_path / "m", TilNet(), ModelConfig(name="m", calibration=fitted))
+    child = _inherited(parent, "child")
+    assert child.name == "child"
+    assert child.calibration == replace(fitted, fitted_on=f"inherited from {parent.ident}: 36 fields")
+    bare = replace(parent, config=ModelConfig(name="m"))
+    assert _inherited(bare, "child").calibration == Calibration(), "nothing was fitted, nothing is inherited"
+
+
+def test_a_name_that_no_model_can_have_is_refused_before_the_training(data: Path, tmp_path: Path) -> None:
+    cfg = replace(load_config(TrainConfig, REPO / "configs/train/tiny.yaml"), name="my model")
+    with pytest.raises(ModelError, match=r"cannot be a model's name \(found my model\)"):
+        train(cfg, data, tmp_path / "r", progress=False)
+    assert not (tmp_path / "r").exists()
