@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,8 +30,10 @@ from tilscore.modelstore import (
     verify_model,
 )
 from tilscore.modelstore.firstcard import TO_WRITE
-from tilscore.modelstore.store import write_config
+from tilscore.modelstore.store import shipped_store, write_config
 from tilscore.nets import TilNet
+
+REPO = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +233,10 @@ def test_the_verbs_with_and_without_a_word(folder: Path, store: Path, capsys: py
     assert capsys.readouterr().out == shown
     assert "inflammatory, epithelial, stromal, other" in shown
     assert main(["models", "smal"]) == 2
+
+
+def test_every_model_of_the_checkout_is_in_the_package() -> None:
+    """An installed tilscore finds its model too: pyproject.toml lists the folders."""
+    listed = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
+    assert set(listed) == {f"share/tilscore/models/{p.name}" for p in (REPO / "models").iterdir()}
+    assert shipped_store() == REPO / "models"

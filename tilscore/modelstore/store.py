@@ -112,8 +112,17 @@ def user_store() -> Path:
 
 
 def shipped_store() -> Path:
-    """The folder of the models that come with tilscore."""
-    return Path(__file__).parents[2] / "models"
+    """The folder of the models that come with tilscore: of the checkout, or where the installed package put them."""
+    from importlib.metadata import PackageNotFoundError, files
+
+    checkout = Path(__file__).parents[2] / "models"
+    if (checkout / DEFAULT_MODEL / "config.json").is_file():
+        return checkout
+    try:
+        placed = [f.locate() for f in files("tilscore") or () if f.parts[-2:] == (DEFAULT_MODEL, "config.json")]
+    except PackageNotFoundError:
+        placed = []
+    return Path(str(placed[0])).resolve().parents[1] if placed else checkout
 
 
 def stores() -> list[Path]:
