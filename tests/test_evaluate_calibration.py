@@ -109,7 +109,7 @@ def maps(seed: int) -> tuple[NDArray[np.float32], ...]:
 def test_candidates_then_operating_point_are_the_peaks() -> None:
     """Finding everything first and cutting later is what inference does in one step, so evaluation judges its cells."""
     d, t, o, _ = maps(5)
-    calibration = Calibration(1.7, 0.4, 0.8, (0.7, 0.0, 0.65, 0.0))
+    calibration = Calibration(1.7, 0.4, 0.8, class_thresholds=(0.7, 0.0, 0.65, 0.0))
     at_once = find_peaks(d[0, 0], t[0], o[0], threshold=0.6, stride=2, calibration=calibration)
     later = operate(find_candidates(d[0, 0], t[0], o[0], -3.0, 2), 0.6, calibration)
     assert len(at_once.x_px) > 20
@@ -119,7 +119,7 @@ def test_candidates_then_operating_point_are_the_peaks() -> None:
 
 def test_both_ways_to_find_peaks_apply_it() -> None:
     every = maps(3)
-    calibration = Calibration(2.0, -0.5, 0.6, (0.97, 0.0, 0.0, 0.0))
+    calibration = Calibration(2.0, -0.5, 0.6, class_thresholds=(0.97, 0.0, 0.0, 0.0))
     host = _results(list(every), 0.6, calibration)
     device = _results_on_device(CellMaps(*(torch.from_numpy(m) for m in every)), 0.6, calibration)
     plain = _results(list(every), 0.6)
@@ -148,6 +148,26 @@ def test_an_honest_network_is_left_alone() -> None:
     assert fitted.detection_slope == pytest.approx(1, abs=0.1)
     assert fitted.detection_shift == pytest.approx(0, abs=0.1)
     assert fitted.type_slope == pytest.approx(1, abs=0.1)
+    assert fitted.inflammatory_shift == pytest.approx(0, abs=0.15)
+
+
+def test_a_network_that_sees_too_many_lymphocytes_is_set_right() -> None:
+    """Inflammatory logits 0.8 too large, all twice too large: the fit finds both, and other nuclei get their class."""
+
+    def biased(seed: int) -> FieldResult:
+        field = over_confident(seed, 2.0, n=4000)
+        bias = np.where(np.arange(len(Cell)) == Cell.INFLAMMATORY, np.float32(1.6), np.float32(0))
+        return replace(field, found=field.found._replace(type_logits=field.found.type_logits + bias))
+
+    fitted = fit_calibration([biased(1)])
+    assert fitted.type_slope == pytest.approx(1 / 2, rel=0.15)
+    assert fitted.inflammatory_shift == pytest.approx(-0.8, abs=0.15)
+    test = biased(2)
+    before, after = (figures(pool([f])) for f in (test, test.at(test.threshold, fitted)))
+    assert after["calibration/ece/inflammatory"] < 0.5 * before["calibration/ece/inflammatory"]
+    n_true = int((test.sample.label == Cell.INFLAMMATORY).sum())
+    n_found = [int((f.probs[1].argmax(1) == Cell.INFLAMMATORY).sum()) for f in (test, test.at(0.3, fitted))]
+    assert abs(n_found[1] - n_true) < 0.5 * abs(n_found[0] - n_true)
 
 
 def test_platt_as_scikit_learn_fits_it() -> None:
@@ -163,6 +183,7 @@ def test_platt_as_scikit_learn_fits_it() -> None:
 def test_too_few_cases_change_nothing() -> None:
     fitted = fit_calibration([over_confident(4, 3.0, n=30)])
     assert (fitted.detection_slope, fitted.detection_shift, fitted.type_slope) == (1, 0, 1)
+    assert fitted.inflammatory_shift == 0
     assert fitted.class_thresholds == (0, 0, 0, 0)
     config = ModelConfig("m", detection_threshold=0.37)
     assert calibrated(config, [over_confident(4, 3.0, n=30)]).detection_threshold == 0.37
@@ -197,7 +218,7 @@ def test_where_no_operating_point_can_be_told_the_cells_stay() -> None:
     whole = over_confident(5, 3.0)
     partly = replace(whole, sample=replace(whole.sample, exhaustive=False))
     before = ModelConfig(
-        name="m", detection_threshold=0.2, calibration=Calibration(1.5, 0.3, 1.0, (0.4, 0.3, 0.2, 0.5))
+        name="m", detection_threshold=0.2, calibration=Calibration(1.5, 0.3, class_thresholds=(0.4, 0.3, 0.2, 0.5))
     )
     after = calibrated(before, [partly])
     assert after.calibration.type_slope != 1.0
@@ -247,7 +268,7 @@ def test_laws_of_the_calibration_error(cases: list[tuple[float, bool]]) -> None:
 
 
 def test_it_lives_in_the_model_and_old_models_have_none() -> None:
-    config = ModelConfig("m", calibration=Calibration(2.0, 0.5, 0.9, (0.4, 0.3, 0.3, 0.2), "folds"))
+    config = ModelConfig("m", calibration=Calibration(2.0, 0.5, 0.9, -0.7, (0.4, 0.3, 0.3, 0.2), "folds"))
     assert parse_config(ModelConfig, as_values(config), where="config.json") == config
     old = as_values(config)
     del old["calibration"]
@@ -260,6 +281,7 @@ def test_it_lives_in_the_model_and_old_models_have_none() -> None:
         {"detection_slope": 0.0},
         {"type_slope": -1.0},
         {"detection_shift": float("inf")},
+        {"inflammatory_shift": float("nan")},
         {"class_thresholds": [0.5]},
         {"class_thresholds": [0.1, 0.2, 0.3, 1.0]},
     ],

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import expit, logit, softmax
 
+from tilscore.labels import Cell
 from tilscore.modelcard import Calibration
 
 RADIUS_PX = 1
@@ -131,6 +132,7 @@ def probabilities(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """P(nucleus) [n] and P(class | nucleus) [n 4] of logits [n] and [n 4]."""
     scaled = calibration.type_slope * type_logits.astype(np.float64)
+    scaled[:, Cell.INFLAMMATORY] += calibration.inflammatory_shift
     detection = expit(calibration.detection_slope * logit.astype(np.float64) + calibration.detection_shift)
     return detection.astype(np.float32), softmax(scaled, axis=1).astype(np.float32)
 

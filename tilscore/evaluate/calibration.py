@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, logit
 
 from tilscore.errors import DataError
@@ -45,23 +45,31 @@ def platt(logits: NDArray[np.floating], hit: NDArray[np.bool_]) -> tuple[float, 
     return float(best.x[0]), float(best.x[1])
 
 
-def temperature(logits: NDArray[np.floating], label: NDArray[np.int64]) -> float:
-    """The slope (1 / temperature) that makes softmax(slope * logits) most likely (Guo et al. 2017).
+def type_scaling(logits: NDArray[np.floating], label: NDArray[np.int64]) -> tuple[float, float]:
+    """Slope (1 / temperature) and shift of the inflammatory class that make the classes most likely: see `Calibration`.
 
-    1 with fewer than `MIN_CASES` nuclei.
+    Slope 1 with fewer than `MIN_CASES` nuclei; shift 0 with fewer that are inflammatory, or that are not.
 
     Parameters
     ----------
     logits : [n 4]. label : [n], values of `labels.Cell`.
     """
     if len(label) < MIN_CASES:
-        return 1.0
+        return 1.0, 0.0
     x, rows = np.asarray(logits, float), np.arange(len(label))
+    of_class = np.eye(len(Cell))[Cell.INFLAMMATORY]
+    n = int((label == Cell.INFLAMMATORY).sum())
+    widest = 10.0 if min(n, len(label) - n) >= MIN_CASES else 0.0
 
-    def cost(log_slope: float) -> float:
-        return float(-log_softmax(x * np.exp(log_slope), axis=1)[rows, label].mean())
+    def cost(v: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        log_p = log_softmax(v[0] * x + v[1] * of_class, axis=1)
+        excess = np.exp(log_p)
+        excess[rows, label] -= 1
+        slopes = np.array([(excess * x).sum(), (excess * of_class).sum()])
+        return float(-log_p[rows, label].mean()), slopes / len(label)
 
-    return float(np.exp(minimize_scalar(cost, bounds=np.log(SLOPES), method="bounded").x))
+    best = minimize(cost, [1.0, 0.0], jac=True, method="L-BFGS-B", bounds=[SLOPES, (-widest, widest)])
+    return float(best.x[0]), float(best.x[1])
 
 
 def fit_calibration(fields: Sequence[FieldResult], *, name: str = "") -> Calibration:
@@ -88,9 +96,9 @@ def fit_calibration(fields: Sequence[FieldResult], *, name: str = "") -> Calibra
     slope, shift = platt(logits, hit)
     label = np.concatenate([_label(f) for f in fields])
     types = np.concatenate([f.found.type_logits for f in fields])
-    type_slope = temperature(types[label >= 0], label[label >= 0])
+    type_slope, type_shift = type_scaling(types[label >= 0], label[label >= 0])
     sources = name or ", ".join(f"{s} ({len(own)} fields)" for s, own in by_set(list(fields)).items())
-    fitted = Calibration(slope, shift, type_slope, fitted_on=sources)
+    fitted = Calibration(slope, shift, type_slope, type_shift, fitted_on=sources)
     return replace(fitted, class_thresholds=_thresholds([f.at(0.0, fitted) for f in fields]))
 
 
