@@ -14,16 +14,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tilscore.backends import BlockResult, OpenVinoBackend, TorchBackend, make_backend, pick_device
-from tilscore.errors import SlideError, UsageError
+from tilscore.errors import ConfigError, SlideError, UsageError
 from tilscore.infer import InferConfig, InferResult, infer_slide, plan_blocks, white_table
 from tilscore.labels import Area, Cell, Region
 from tilscore.modelcard import MPP
 from tilscore.nets import TilNet
 from tilscore.peaks import Peaks
+from tilscore.phantom import PhantomConfig, write_phantom
 from tilscore.pyramid import write_pyramid
 from tilscore.raster import Raster
 from tilscore.slide import SlideSpec, open_slide
 from tilscore.space import Grid
+from tilscore.tissue import find_tissue
 
 N_DOTS = 300
 
@@ -188,3 +190,41 @@ def test_a_real_slide_is_read_from_its_path(real_data: Path) -> None:
     spec = SlideSpec("a", real_data / "slides" / "CMU-1-Small-Region.svs")
     results = [find(spec, InferConfig(block_um=200, workers=w)) for w in (0, 1)]
     np.testing.assert_array_equal(results[0].regions.values, results[1].regions.values)
+
+
+@pytest.mark.parametrize("device", ["cpu:1", "cuda:99", "cuda:x", "tpu"])
+def test_a_device_that_is_not_here(device: str) -> None:
+    with pytest.raises(UsageError, match="no such device"):
+        pick_device(device)
+
+
+def test_openvino_is_no_backend_of_a_gpu() -> None:
+    with pytest.raises(UsageError, match="CPU alone"):
+        make_backend(TilNet(), "cuda", backend="openvino")
+
+
+@pytest.mark.parametrize("wrong", [{"workers": -1}, {"block_um": float("nan")}, {"block_um": 0.0}, {"halo_um": -1.0}])
+def test_settings_that_cannot_be(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"infer.{next(iter(wrong))}"):
+        InferConfig(**wrong)
+
+
+def test_lost_tissue_is_no_glass(tmp_path: Path) -> None:
+    """Half of the slide is lost: on the coarse levels alone nothing changes, on all of them the slide fails."""
+    path = tmp_path / "x.tif"
+    write_phantom(path, PhantomConfig(size_mm=(0.9, 0.7), seed=3))
+    with open_slide(path) as slide:
+        whole = find_tissue(slide).area_mm2(Area.TISSUE)
+    with tifffile.TiffFile(path) as file:
+        n_pages = len(file.pages)
+    for number in range(n_pages - 1, -1, -1):
+        with tifffile.TiffFile(path, mode="r+b") as file:
+            counts = file.pages[number].databytecounts
+            half = len(counts) // 2
+            file.pages[number].tags["TileByteCounts"].overwrite([*counts[:half], *([0] * (len(counts) - half))])
+        with open_slide(path) as slide:
+            if number > 0:
+                assert find_tissue(slide).area_mm2(Area.TISSUE) == pytest.approx(whole, rel=0.03)
+            else:
+                with pytest.raises(SlideError, match="too much of the tissue"):
+                    find_tissue(slide)

@@ -8,14 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import tifffile
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
-from tilscore.errors import ConfigError, SlideError
+from tilscore.errors import ConfigError
 from tilscore.focus import FocusConfig
 from tilscore.labels import Area
-from tilscore.phantom import PhantomConfig, write_phantom
 from tilscore.raster import Raster
 from tilscore.slide import open_slide
 from tilscore.space import Grid
@@ -295,24 +293,3 @@ def test_real_slides(real_data: Path, name: str, mpp: float | None, low: float, 
     tissue, flawed = areas.mask(*range(1, 5)).mean(), areas.mask(Area.BLUR, Area.FOLD, Area.PEN).mean()
     assert low < tissue < high
     assert flawed < 0.02 * tissue
-
-
-def test_lost_tissue_is_no_glass(tmp_path: Path) -> None:
-    """Half of the slide is lost: on the coarse levels alone nothing changes, on all of them the slide fails."""
-    path = tmp_path / "x.tif"
-    write_phantom(path, PhantomConfig(size_mm=(0.9, 0.7), seed=3))
-    with open_slide(path) as slide:
-        whole = find_tissue(slide).area_mm2(Area.TISSUE)
-    with tifffile.TiffFile(path) as file:
-        n_pages = len(file.pages)
-    for number in range(n_pages - 1, -1, -1):
-        with tifffile.TiffFile(path, mode="r+b") as file:
-            counts = file.pages[number].databytecounts
-            half = len(counts) // 2
-            file.pages[number].tags["TileByteCounts"].overwrite([*counts[:half], *([0] * (len(counts) - half))])
-        with open_slide(path) as slide:
-            if number > 0:
-                assert find_tissue(slide).area_mm2(Area.TISSUE) == pytest.approx(whole, rel=0.03)
-            else:
-                with pytest.raises(SlideError, match="too much of the tissue"):
-                    find_tissue(slide)

@@ -75,11 +75,12 @@ def fill_polygons(grid: Grid, polygons_um: list[list[NDArray[np.float64]]]) -> N
     out = np.zeros(grid.shape, bool)
     height, width = grid.shape
     for rings in polygons_um:
-        points = np.concatenate(rings) / grid.mpp - 0.5  # pixel centres are whole numbers
-        (x0, y0), (x1, y1) = np.ceil(points.min(0)).astype(int), np.ceil(points.max(0)).astype(int)
+        in_px = [grid.to_px(ring) - 0.5 for ring in rings]  # pixel centres are whole numbers
+        outline = in_px[0]
+        (x0, y0), (x1, y1) = np.ceil(outline.min(0)).astype(int), np.ceil(outline.max(0)).astype(int)
         rows, columns = slice(max(y0, 0), min(y1, height)), slice(max(x0, 0), min(x1, width))
         if rows.start < rows.stop and columns.start < columns.stop:
-            out[rows, columns] |= _filled([ring / grid.mpp - 0.5 for ring in rings], rows, columns)
+            out[rows, columns] |= _filled(in_px, rows, columns)
     return out
 
 

@@ -90,22 +90,11 @@ def assays(
     tests = _tests(whole, block, kinds, densities, what)
     survived = _survival(whole, outcomes, what, time, km_groups)
     found = with_fdr([*tests, *survived["tests"]])
-    files = {"manifest": Path(manifest), "scores": scores_file(results), "assays": Path(table)}
-    result = {
-        "schema_version": SCHEMA_VERSION,
-        "versions": {"tilscore": tilscore.__version__, "python": platform.python_version()}
-        | {name: version(name) for name in ("numpy", "scipy", "pandas", "lifelines")},
-        "inputs": {name: {"name": path.name, "sha256": sha256(path)} for name, path in files.items()},
+    notes = [*model_notes(whole), *other.notes, *origin_notes(other, time, theirs), *notes]
+    result = _head({"manifest": Path(manifest), "scores": scores_file(results), "assays": Path(table)}) | {
         "settings": {"timepoint": time, "measure": measure, "offset_per_mm2": OFFSET_PER_MM2, "km_groups": km_groups},
         "counts": _counts(whole, other),
-        "notes": [
-            *model_notes(whole),
-            *other.notes,
-            *origin_notes(other, time, theirs),
-            *notes,
-            *negative_times(whole, outcomes),
-            *_notes(whole, block, other),
-        ],
+        "notes": [*notes, *negative_times(whole, outcomes), *_notes(whole, block, other)],
         "tests": plain_rows(found),
         "km": survived["summary"],
         "cox": survived["cox"],
@@ -117,6 +106,16 @@ def assays(
     write_table(Path(out) / "cox.csv", pd.DataFrame(survived["cox"]).reindex(columns=COX_COLUMNS))
     write_json(Path(out) / "assays.json", result)
     return result
+
+
+def _head(files: dict[str, Path]) -> dict[str, Any]:
+    """What the tables were made from, and by which versions."""
+    versions = {name: version(name) for name in ("numpy", "scipy", "pandas", "lifelines")}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "versions": {"tilscore": tilscore.__version__, "python": platform.python_version()} | versions,
+        "inputs": {name: {"name": path.name, "sha256": sha256(path)} for name, path in files.items()},
+    }
 
 
 def _check(timepoint: str, measure: str, km_groups: int) -> tuple[Measure, str]:
