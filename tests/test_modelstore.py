@@ -159,7 +159,7 @@ def test_where_models_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     if sys.platform == "linux":
         assert user_store() == tmp_path / "tilscore" / "models"
-    assert [m.config.name for m in list_models()] == ["tilscore-lite"]
+    assert [m.config.name for m in list_models()] == ["tilscore-accurate", "tilscore-lite"]
     monkeypatch.setenv("TILSCORE_MODELS", str(tmp_path / "own"))
     assert user_store() == tmp_path / "own"
 

@@ -89,6 +89,37 @@ class TestTurned:
         np.testing.assert_allclose(np.sort(a.x_px), np.sort(b.x_px), atol=0.05)
 
 
+class TestZoom:
+    def test_twice_as_fine_a_pyramid_gives_maps_of_the_same_frame(self, image: torch.Tensor) -> None:
+        fine = TilNet(NetConfig(width=16, zoom=2)).eval()
+        with torch.inference_mode():
+            shapes = [m.shape for m in fine(image)]
+        assert shapes == [(1, 1, 48, 32), (1, 4, 48, 32), (1, 2, 48, 32), (1, 5, 12, 8)]
+
+    def test_turned_input_is_turned_output(self, image: torch.Tensor) -> None:
+        """The magnified image has no shift: mirrored views agree as without zoom."""
+        mean = turned(TilNet(NetConfig(width=16, zoom=2)).eval(), 2)
+        with torch.inference_mode():
+            got, want = mean(image.flip((2, 3))), mirrored(CellMaps(*mirrored(mean(image), 2)), 3)
+        for g, w in zip(got, want, strict=True):
+            torch.testing.assert_close(g, w, rtol=1e-4, atol=1e-4)
+
+    def test_openvino_gives_the_same_cells(self, image: torch.Tensor) -> None:
+        pytest.importorskip("openvino")
+        net = TilNet(NetConfig(width=16, zoom=2)).eval()
+        pixels = image.permute(0, 2, 3, 1).numpy().astype(np.uint8)
+        a, b = (
+            make_backend(net, "cpu", backend=name, precision="full").detect(pixels, 0.005)[0].peaks
+            for name in ("torch", "openvino")
+        )
+        assert len(a.x_px) == len(b.x_px) > 0
+        np.testing.assert_allclose(np.sort(a.x_px), np.sort(b.x_px), atol=0.05)
+
+    def test_only_once_or_twice(self) -> None:
+        with pytest.raises(ValueError, match="zoom"):
+            NetConfig(zoom=3)
+
+
 class TestDepthwise:
     def net(self) -> nn.Sequential:
         torch.manual_seed(7)

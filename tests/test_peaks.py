@@ -18,13 +18,15 @@ from tilscore.targets import LossConfig, encode
 
 
 def crop_of(x: np.ndarray, y: np.ndarray, label: np.ndarray, size: int = 128) -> Crop:
+    blank = np.zeros((size, size, 3), np.uint8)
     return Crop(
-        np.zeros((size, size, 3), np.uint8),
+        blank,
         x.astype(np.float32),
         y.astype(np.float32),
         label.astype(np.int8),
         np.ones((size, size), bool),
         np.full((size, size), UNKNOWN, np.uint8),
+        blank,
     )
 
 

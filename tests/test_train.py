@@ -173,7 +173,7 @@ def test_a_set_may_be_shown_coarser_than_the_others(data: Path) -> None:
 
     def edge(source: str) -> float:
         crops = Crops([replace(field, source=source)], cfg, epoch=0)
-        return float(np.median([np.abs(np.diff(crops[i][0][1], axis=0)).max() for i in range(8)]))
+        return float(np.median([np.abs(np.diff(crops[i][0][0, 1].astype(int), axis=0)).max() for i in range(8)]))
 
     assert edge("here") < 0.6 * edge("there")
 

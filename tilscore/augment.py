@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -65,6 +65,8 @@ class Crop:
     label: NDArray[np.int8]
     known: NDArray[np.bool_]
     regions: NDArray[np.uint8]
+    seen: NDArray[np.uint8]
+    """The image before its colours were changed and it was degraded."""
 
 
 def crop_at(sample: Sample, matrix: NDArray[np.float64], size_px: int) -> Crop:
@@ -85,16 +87,18 @@ def crop_at(sample: Sample, matrix: NDArray[np.float64], size_px: int) -> Crop:
     else:
         warped = cv2.warpAffine(sample.regions, centre, size, flags=cv2.INTER_NEAREST, borderValue=UNKNOWN)
         regions = np.asarray(warped, np.uint8)
-    seen = cv2.warpAffine(image, of_image, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    warped = cv2.warpAffine(image, of_image, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    seen = np.asarray(warped, np.uint8)
     xy = np.stack([sample.x_px, sample.y_px], 1) @ matrix[:, :2].T + matrix[:, 2]
     near = ((xy > -8) & (xy < size_px + 8)).all(1)
     return Crop(
-        image=np.asarray(seen, np.uint8),
+        image=seen,
         x_px=xy[near, 0].astype(np.float32),
         y_px=xy[near, 1].astype(np.float32),
         label=sample.label[near],
         known=cv2.warpAffine(known, centre, size, flags=cv2.INTER_NEAREST, borderValue=0).astype(bool),
         regions=regions,
+        seen=seen,
     )
 
 
@@ -112,7 +116,7 @@ def random_crop(sample: Sample, size_px: int, cfg: AugmentConfig, rng: np.random
     matrix = np.hstack([turn, (size_px / 2 - turn @ at)[:, None]])
     crop = crop_at(sample, matrix, size_px)
     image = _recolour(crop.image, cfg, rng)
-    return Crop(_degrade(image, cfg, rng), crop.x_px, crop.y_px, crop.label, crop.known, crop.regions)
+    return replace(crop, image=_degrade(image, cfg, rng))
 
 
 def plain_crop(sample: Sample, mpp: float = MPP, multiple: int = 32) -> Crop:

@@ -30,6 +30,12 @@ class NetConfig:
     """A timm encoder with features at strides 2, 4, 8, 16 and 32; this one has no squeeze-excite: fast on CPUs."""
     width: int = 64
     """Channels of the pyramid."""
+    zoom: int = 1
+    """1, or 2: the input is magnified first, every level of the pyramid is twice as fine, and the work four times."""
+
+    def __post_init__(self) -> None:
+        if self.zoom not in (1, CELL_STRIDE):
+            raise ValueError(f"zoom is 1 or {CELL_STRIDE}")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tilscore.errors import UsageError
 from tilscore.labels import Cell, Region
-from tilscore.modelcard import NetConfig
+from tilscore.modelcard import CELL_STRIDE, NetConfig
 
 
 class CellMaps(NamedTuple):
@@ -33,10 +33,12 @@ N_TURNS = (1, 2, 4, 8)
 """How many of `TURNS`, from the first, may be averaged: each of these is a group, so turned input is turned output."""
 
 
-def conv_block(n_in: int, n_out: int, kernel: int = 3) -> nn.Sequential:
+def conv_block(n_in: int, n_out: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution, batch norm, ReLU."""
     return nn.Sequential(
-        nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)
+        nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(n_out),
+        nn.ReLU(inplace=True),
     )
 
 
@@ -54,12 +56,15 @@ class TilNet(nn.Module):
         # The stride-2 features reach the stride-4 level by space-to-depth: full detail at a quarter of the cost.
         self.fuse_4 = conv_block(width + channels[1] + 4 * channels[0], width, 1)
         self.smooth_4 = nn.Sequential(conv_block(width, width), conv_block(width, width))
-        self.cell_head = nn.Conv2d(width, 4 * (1 + len(Cell) + 2), 1)
-        self.region_head = nn.Sequential(conv_block(width, width), nn.Conv2d(width, len(Region), 1))
+        self.fold = CELL_STRIDE // self.cfg.zoom  # map pixels per side of a pixel of the finest level
+        self.cell_head = nn.Conv2d(width, self.fold**2 * (1 + len(Cell) + 2), 1)
+        self.region_head = nn.Sequential(
+            conv_block(width, width, stride=self.cfg.zoom), nn.Conv2d(width, len(Region), 1)
+        )
         with torch.no_grad():
             assert self.cell_head.bias is not None
             self.cell_head.bias.zero_()
-            self.cell_head.bias[:4] = -4.0  # about 2 % of the pixels lie at a nucleus centre
+            self.cell_head.bias[: self.fold**2] = -4.0  # about 2 % of the pixels lie at a nucleus centre
 
     def forward(self, image_B3HW: Tensor) -> CellMaps:
         """Run the network.
@@ -68,13 +73,16 @@ class TilNet(nn.Module):
         ----------
         image_B3HW : float, RGB values 0 to 255; height and width multiples of 32.
         """
-        f2, f4, f8, f16, f32 = self.encoder((image_B3HW - 127.0) / 128.0)
+        image = (image_B3HW - 127.0) / 128.0
+        if self.cfg.zoom > 1:
+            image = F.interpolate(image, scale_factor=float(self.cfg.zoom), mode="bilinear", align_corners=False)
+        f2, f4, f8, f16, f32 = self.encoder(image)
         p = self.lateral[2](f32)
         p = self.lateral[1](f16) + F.interpolate(p, scale_factor=2.0, mode="nearest")
         p8 = self.smooth_8(self.lateral[0](f8) + F.interpolate(p, scale_factor=2.0, mode="nearest"))
         up = F.interpolate(p8, scale_factor=2.0, mode="nearest")
         p4 = self.smooth_4(self.fuse_4(torch.cat([up, f4, F.pixel_unshuffle(f2, 2)], dim=1)))
-        maps = F.pixel_shuffle(self.cell_head(p4), 2)
+        maps = F.pixel_shuffle(self.cell_head(p4), self.fold)
         detection, types, offset = maps.split([1, len(Cell), 2], dim=1)
         return CellMaps(detection, types, offset, self.region_head(p8))
 

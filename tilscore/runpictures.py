@@ -120,13 +120,15 @@ def _middle(sample: Sample) -> Crop:
     image = whole.image[rows, columns]
     side = -(-max(image.shape[:2]) // 32) * 32
     pad = ((0, side - image.shape[0]), (0, side - image.shape[1]))
+    padded = np.pad(image, (*pad, (0, 0)), constant_values=255)
     return Crop(
-        np.pad(image, (*pad, (0, 0)), constant_values=255),
+        padded,
         whole.x_px - np.float32(x),
         whole.y_px - np.float32(y),
         whole.label,
         np.pad(whole.known[rows, columns], pad),
         np.pad(whole.regions[rows, columns], pad, constant_values=255),
+        padded,
     )
 
 

@@ -40,6 +40,8 @@ class LossConfig:
     types: float = 1.0
     offset: float = 0.2
     regions: float = 1.0
+    lesson: float = 0.5
+    """Share of what teachers say in the target, where there are teachers; what nobody annotated they alone tell."""
 
 
 class Targets(NamedTuple):
@@ -104,42 +106,88 @@ def _sigma(x: NDArray[np.floating], y: NDArray[np.floating], cfg: LossConfig) ->
     return np.asarray(np.clip(cfg.spacing_share * spacing, cfg.sigma_low_px, cfg.sigma_high_px), np.float64)
 
 
-def loss(maps: CellMaps, targets: Targets, cfg: LossConfig) -> dict[str, Tensor]:
+class Lesson(NamedTuple):
+    """What teachers say of a batch: probabilities, of the shapes of `nets.CellMaps`."""
+
+    detection_B1hw: Tensor
+    types_BChw: Tensor
+    regions_BRhw: Tensor
+
+
+def loss(maps: CellMaps, targets: Targets, cfg: LossConfig, lesson: Lesson | None = None) -> dict[str, Tensor]:
     """Loss terms and their weighted sum under `loss`.
 
     Detection: quality focal loss (Li et al. 2020, "Generalized focal loss", eq. 5, beta 2) against the peaks, over
     known pixels, per nucleus.
     Types: cross-entropy around typed centres. Both are means over crops, so that crowded fields do not drown the
     sparse ones. Offset: L1. Regions: cross-entropy over labelled pixels.
-    """
-    known, peak = targets.known_B1hw.float(), targets.peak_B1hw
-    centre = (peak == 1).float()
-    logit = maps.detection_B1hw.float()
-    taught = torch.maximum(known, centre)
-    each = (peak - logit.sigmoid()) ** 2 * F.binary_cross_entropy_with_logits(logit, peak, reduction="none") * taught
-    n_crops = taught.amax((1, 2, 3)).sum().clamp(min=1)  # that tell anything about nuclei
-    detection = (each.sum((1, 2, 3)) / centre.sum((1, 2, 3)).clamp(min=8)).sum() / n_crops
 
-    weights = torch.tensor(cfg.type_weights, device=logit.device)
-    types = _crop_ce(maps.types_BChw.float(), targets.type_Bhw, weights)
-    near = targets.near_Bhw[:, None].float()
-    offset = ((maps.offset_B2hw.float() - targets.offset_B2hw).abs() * near).sum() / near.sum().clamp(min=8)
-    regions = _mean_ce(maps.regions_BRhw.float(), targets.regions_Bhw, UNKNOWN)
+    With a lesson each target is the mean of annotation and lesson (Hinton et al. 2015, "Distilling the knowledge in a
+    neural network"), and what is not annotated is taught by the lesson: nuclei outside the known part, the types of
+    untyped nuclei, regions.
+    """
+    detection = _detection(maps.detection_B1hw.float(), targets, cfg, lesson)
+    types = _crop_ce(maps.types_BChw.float(), _types(targets, cfg, lesson), torch.tensor(cfg.type_weights))
+    near = targets.near_Bhw
+    apart = (maps.offset_B2hw.float() - targets.offset_B2hw).abs() * near[:, None]
+    offset = apart.sum() / near.sum().clamp(min=8)
+    regions = _mean_ce(maps.regions_BRhw.float(), _regions(targets, cfg, lesson))
     total = cfg.detection * detection + cfg.types * types + cfg.offset * offset + cfg.regions * regions
     return {"loss": total, "detection": detection, "types": types, "offset": offset, "regions": regions}
 
 
+def _detection(logit: Tensor, targets: Targets, cfg: LossConfig, lesson: Lesson | None) -> Tensor:
+    """Quality focal loss per nucleus, mean over the crops that tell anything about nuclei."""
+    peak = targets.peak_B1hw
+    centre = peak == 1
+    taught = targets.known_B1hw | centre
+    if lesson is not None:
+        said = lesson.detection_B1hw
+        top = (F.max_pool2d(said, 5, stride=1, padding=2) == said) & (said > 0.3)
+        peak, centre = _mixed(peak, said, taught, cfg), centre | (top & ~taught)
+        taught = torch.ones_like(taught)
+    each = (peak - logit.sigmoid()) ** 2 * F.binary_cross_entropy_with_logits(logit, peak, reduction="none") * taught
+    n_crops = taught.amax((1, 2, 3)).sum().clamp(min=1)
+    return (each.sum((1, 2, 3)) / centre.sum((1, 2, 3)).clamp(min=8)).sum() / n_crops
+
+
+def _types(targets: Targets, cfg: LossConfig, lesson: Lesson | None) -> Tensor:
+    """[b c h w] probability of each class where it is taught, 0 for all classes elsewhere."""
+    label = targets.type_Bhw
+    hard = _one_hot(label, len(Cell), label >= 0)
+    if lesson is None:
+        return hard
+    return _mixed(hard, lesson.types_BChw, (label >= 0)[:, None], cfg) * (targets.near_Bhw | (label >= 0))[:, None]
+
+
+def _regions(targets: Targets, cfg: LossConfig, lesson: Lesson | None) -> Tensor:
+    """[b r h w] probability of each region where it is taught, 0 for all regions elsewhere."""
+    label = targets.regions_Bhw
+    hard = _one_hot(label, len(Region), label != UNKNOWN)
+    return hard if lesson is None else _mixed(hard, lesson.regions_BRhw, (label != UNKNOWN)[:, None], cfg)
+
+
+def _mixed(told: Tensor, said: Tensor, where: Tensor, cfg: LossConfig) -> Tensor:
+    """The mean of annotation and lesson where somebody annotated, the lesson elsewhere."""
+    return torch.where(where, torch.lerp(told, said, cfg.lesson), said)
+
+
+def _one_hot(label: Tensor, n: int, where: Tensor) -> Tensor:
+    """[b n h w] float: 1 in the channel of the label where it is told."""
+    return F.one_hot(torch.where(where, label, 0), n).movedim(-1, 1) * where[:, None].float()
+
+
 def _crop_ce(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """Weighted cross-entropy over the pixels of each crop that are not -1, meaned over the crops that have any."""
-    each = F.cross_entropy(logits, target, weight=weights, ignore_index=-1, reduction="none").sum((1, 2))
-    weight = (weights[target.clamp(min=0)] * (target >= 0)).sum((1, 2))
+    """Weighted cross-entropy against probabilities, per crop over the pixels that have any; mean over such crops."""
+    weighted = target * weights.to(target.device)[:, None, None]
+    each = -(weighted * logits.log_softmax(1)).sum((1, 2, 3))
+    weight = weighted.sum((1, 2, 3))
     return (each / weight.clamp(min=1)).sum() / (weight > 0).sum().clamp(min=1)
 
 
-def _mean_ce(logits: Tensor, target: Tensor, ignore: int) -> Tensor:
-    """Cross-entropy over the pixels that are not `ignore`; 0 where there is none."""
-    total = F.cross_entropy(logits, target, ignore_index=ignore, reduction="sum")
-    return total / (target != ignore).sum().clamp(min=1)
+def _mean_ce(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy against probabilities over the pixels that have any; 0 where there is none."""
+    return -(target * logits.log_softmax(1)).sum() / target.sum().clamp(min=1)
 
 
 assert len(LossConfig.type_weights) == len(Cell)

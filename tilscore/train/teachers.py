@@ -1,0 +1,54 @@
+"""Models that teach another one: their mean opinion of what a crop shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from tilscore.errors import ConfigError, DataError
+from tilscore.modelstore import find_model
+from tilscore.targets import Lesson
+from tilscore.train.crossval import held_by
+
+
+class Teachers:
+    """Models in evaluation mode, where the images are; no part of the network that learns."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.nets = [find_model(name).load().requires_grad_(False) for name in names]
+
+    def tell(self, image_B3HW: Tensor) -> Lesson:
+        """The mean of the teachers' probabilities for RGB images of 0 to 255."""
+        image = image_B3HW.contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            each = [net.to(image.device)(image) for net in self.nets]
+        return Lesson(
+            torch.stack([m.detection_B1hw.float().sigmoid() for m in each]).mean(0),
+            torch.stack([m.types_BChw.float().softmax(1) for m in each]).mean(0),
+            torch.stack([m.regions_BRhw.float().softmax(1) for m in each]).mean(0),
+        )
+
+
+def check_teachers(names: Iterable[str], held: Sequence[str]) -> None:
+    """Refuse a teacher that may have seen held-out fields: it would tell them, and their figures would be too good.
+
+    Parameters
+    ----------
+    names : models.
+    held : fields that are held out, as `data.field_id` calls them; nothing is refused where there is none.
+
+    Raises
+    ------
+    ConfigError : a teacher is not the model of a run that held out all these fields.
+    """
+    for name in names if held else ():
+        run = find_model(name).folder.parent
+        try:
+            own = held_by(run)
+        except DataError:
+            own = []
+        if not set(held) <= set(own):
+            do = "give the model of a run that held out the same fold (--teachers RUN/model)"
+            raise ConfigError("this teacher may have learned from the fields held out", found=name, do=do)
