@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tilscore.backends import BlockResult, OpenVinoBackend, TorchBackend, make_backend, pick_device
+from tilscore.blocks import plan_blocks
 from tilscore.errors import ConfigError, SlideError, UsageError
-from tilscore.infer import InferConfig, InferResult, infer_slide, plan_blocks, white_table
+from tilscore.infer import InferConfig, InferResult, infer_slide, white_table
 from tilscore.labels import Area, Cell, Region
 from tilscore.modelcard import MPP
 from tilscore.nets import TilNet
@@ -24,7 +25,7 @@ from tilscore.phantom import PhantomConfig, write_phantom
 from tilscore.pyramid import write_pyramid
 from tilscore.raster import Raster
 from tilscore.slide import SlideSpec, open_slide
-from tilscore.space import Grid
+from tilscore.space import BoxUm, Grid, Window
 from tilscore.tissue import find_tissue
 
 N_DOTS = 300
@@ -126,11 +127,61 @@ def test_keep_windows_partition_the_slide(w: int, h: int, block: float, origin: 
     grid = Grid(MPP, w, h)
     tissue = Raster(np.ones(grid.at(8.0).shape, np.uint8), grid.at(8.0))
     hits = np.zeros(grid.shape, np.uint8)
-    for b in plan_blocks(grid, tissue, InferConfig(block_um=block, origin_um=origin)):
+    for b in plan_blocks(grid, tissue, block_um=block, halo_um=32, origin_um=origin):
         hits[b.keep.slices] += 1
         assert b.read.w % 32 == 0
         assert b.read.h % 32 == 0
     assert (hits == 1).all()
+
+
+@settings(max_examples=25)
+@given(
+    spots=st.lists(st.tuples(st.integers(0, 1599), st.integers(0, 1199), st.integers(1, 400)), max_size=5),
+    mpp=st.floats(4.0, 16.0),
+    block=st.floats(64, 900),
+    halo=st.floats(0, 100),
+    origin=st.floats(0, 900),
+)
+def test_blocks_lie_on_the_tissue(spots, mpp: float, block: float, halo: float, origin: float) -> None:
+    """Every pixel under tissue is kept by one block; whole squares would read no fewer pixels."""
+    grid = Grid(MPP, 1600, 1200)
+    there = grid.at(mpp)
+    values = np.zeros(there.shape, np.uint8)
+    for x, y, side in spots:
+        box = BoxUm(x * MPP, y * MPP, (x + side) * MPP, (y + side) * MPP)
+        values[there.covering_window(box).slices] = Area.TISSUE
+    tissue = Raster(values, there)
+    blocks = plan_blocks(grid, tissue, block_um=block, halo_um=halo, origin_um=origin)
+    hits = np.zeros(grid.shape, np.uint8)
+    for b in blocks:
+        hits[b.keep.slices] += 1
+    assert hits.max() <= 1
+    y, x = (np.arange(n) + 0.5 for n in grid.shape)
+    under = tissue.sample(*np.meshgrid(grid.to_um(x), grid.to_um(y))) == Area.TISSUE
+    assert (hits[under] == 1).all()
+    assert bool(blocks) == bool(under.any())
+    size = max(round(block / 32), 1) * 64
+    start = round(origin / 16) * 32 % size
+    squares = Window(grid, start - size, start - size, 1600 + 2 * size, 1200 + 2 * size).split(size)
+    margin = blocks[0].read.w - blocks[0].keep.w if blocks else 0
+    n_squares = sum(under[square.slices].any() for square in squares)
+    assert sum(b.read.w * b.read.h for b in blocks) <= n_squares * (size + max(margin, 64)) ** 2
+
+
+def test_a_thin_diagonal_core_costs_half_of_its_squares() -> None:
+    """Tissue 200 um wide across 4 mm."""
+    grid = Grid(MPP, 8000, 8000)
+    y, x = np.indices(grid.at(8.0).shape)
+    core = Raster(np.where(np.abs(x - y) < 18, np.uint8(Area.TISSUE), np.uint8(Area.GLASS)), grid.at(8.0))
+    blocks = plan_blocks(grid, core, block_um=768, halo_um=32, origin_um=0)
+    read_mm2 = sum(b.read.box.area_mm2 for b in blocks)
+    squares = (
+        square
+        for square in grid.window.split(1536)
+        if (core.mask(Area.TISSUE)[core.grid.covering_window(square.box).slices]).any()
+    )
+    assert read_mm2 < 0.5 * sum(square.grow(64).box.area_mm2 for square in squares)
+    assert len({b.read.shape for b in blocks}) < len(blocks)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

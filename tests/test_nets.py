@@ -41,6 +41,18 @@ def transposed(maps: CellMaps) -> list[torch.Tensor]:
     return out
 
 
+def test_the_fused_level_is_one_convolution_of_what_it_fuses(net: TilNet) -> None:
+    """By its definition: p8 enlarged, f4, and f2 by space-to-depth, side by side, then `fuse_4`."""
+    channels = net.encoder.feature_info.channels()  # type: ignore[operator, union-attr]
+    f2, f4, p8 = (torch.randn(2, c, n, n) for c, n in ((channels[0], 16), (channels[1], 8), (16, 4)))
+    up = p8.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    deep = f2.reshape(2, -1, 8, 2, 8, 2).permute(0, 1, 3, 5, 2, 4).reshape(2, -1, 8, 8)
+    with torch.inference_mode():
+        want = net.fuse_4(torch.cat([up, f4, deep], dim=1))
+        torch.testing.assert_close(net._fuse(f2, f4, p8), want, rtol=1e-4, atol=1e-4)
+        assert want.std() > 0.1
+
+
 class TestTurned:
     @pytest.mark.parametrize(("n", "axes"), [(2, ()), (4, (2, 3)), (8, (2, 3))])
     def test_turned_input_is_turned_output(

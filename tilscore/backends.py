@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -158,7 +159,7 @@ class _FromPixels(nn.Module):
 
 
 class OpenVinoBackend:
-    """The network compiled for this CPU, once per block size."""
+    """The network compiled for this CPU, once for blocks of every size."""
 
     def __init__(self, net: nn.Module, precision: Precision = "mixed", calibration: Calibration = IDENTITY) -> None:
         self.calibration = calibration
@@ -166,34 +167,31 @@ class OpenVinoBackend:
         self.batch = self.readers = 1
         self._net = _FromPixels(net.eval().cpu())
         self._precision = "bf16" if precision == "mixed" else "f32"
-        self._requests: dict[tuple[int, ...], Any] = {}
 
     def detect(self, images: NDArray[np.uint8], threshold: float) -> list[BlockResult]:
         """As `Backend.detect`."""
         out = []
         for image in images:
-            request = self._request(image[None].shape)
-            request.infer([image[None]], share_inputs=True)
-            maps = [request.get_output_tensor(i).data for i in range(4)]
+            self._request.infer([image[None]], share_inputs=True)
+            maps = [self._request.get_output_tensor(i).data for i in range(4)]
             out += _results(maps, threshold, self.calibration)
         return out
 
-    def _request(self, shape: tuple[int, ...]) -> Any:
-        if shape not in self._requests:
-            import openvino as ov
+    @cached_property
+    def _request(self) -> Any:
+        import openvino as ov
 
-            logging.getLogger("openvino").setLevel(logging.ERROR)
-            # Traced on a small example, then given its true shape: tracing at full size would take GBs.
-            example = torch.zeros((1, SIZE_MULTIPLE, SIZE_MULTIPLE, 3), dtype=torch.uint8)
-            model = ov.convert_model(self._net, example_input=example)
-            model.reshape(list(shape))
-            options = {
-                "INFERENCE_PRECISION_HINT": self._precision,
-                "INFERENCE_NUM_THREADS": cpu_count(),
-                "PERFORMANCE_HINT": "LATENCY",
-            }
-            self._requests[shape] = ov.Core().compile_model(model, "CPU", options).create_infer_request()
-        return self._requests[shape]
+        logging.getLogger("openvino").setLevel(logging.ERROR)
+        # Traced on a small example, then freed of its size: tracing at full size would take GBs.
+        example = torch.zeros((1, SIZE_MULTIPLE, SIZE_MULTIPLE, 3), dtype=torch.uint8)
+        model = ov.convert_model(self._net, example_input=example)
+        model.reshape([1, -1, -1, 3])
+        options = {
+            "INFERENCE_PRECISION_HINT": self._precision,
+            "INFERENCE_NUM_THREADS": cpu_count(),
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        return ov.Core().compile_model(model, "CPU", options).create_infer_request()
 
 
 def _results(

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tilscore.blockreader import Pixels, read_windows
+from tilscore.blocks import ON_TISSUE, Block, plan_blocks
 from tilscore.cells import Cells
 from tilscore.errors import ConfigError, SlideError
-from tilscore.labels import Area
-from tilscore.modelcard import MPP, REGION_STRIDE, SIZE_MULTIPLE, StainRange
+from tilscore.modelcard import MPP, REGION_STRIDE, StainRange
 from tilscore.raster import Raster
 from tilscore.slide import Slide, SlideSpec
-from tilscore.space import Grid, Window
 from tilscore.stain import GLASS_LEVEL, StainCheck, StainConfig, check_stain, glass_of, normalised, white_table
 from tilscore.stain.white import Colour
 
@@ -30,18 +29,17 @@ if TYPE_CHECKING:
     from tilscore.backends import Backend, BlockResult
 
 REGION_MPP = MPP * REGION_STRIDE
-ON_TISSUE = (Area.TISSUE, Area.BLUR, Area.FOLD)
-"""Where cells are kept: the score leaves blur and folds out, the cells file does not."""
 
 
 @dataclass(frozen=True)
 class InferConfig:
     """How the slide is cut and read."""
 
-    block_um: float = 512.0
-    """Side of the keep windows; rounded to the network's multiple. Larger ones waste less halo and more glass."""
-    halo_um: float = 32.0
-    """What is read around a keep window, so that the network sees what a cell belongs to."""
+    block_um: float = 640.0
+    """Largest side of the blocks, rounded to 32 um; they are cut to the tissue. Larger ones waste less halo."""
+    halo_um: float = 48.0
+    """What is read around a block, so that the network sees what a cell belongs to. Types change up to 80 um from an
+    edge: with 32 um a slide had 5 % fewer inflammatory cells than with 160, with 48 um 3 %, with 64 um 1 %."""
     origin_um: float = 0.0
     """Where the first block starts; results hardly depend on it (a test holds that)."""
     turns: int = 1
@@ -78,37 +76,6 @@ class InferResult(NamedTuple):
     """Stain and focus, held against the model's range."""
 
 
-class Block(NamedTuple):
-    """A piece of the slide at the network's resolution."""
-
-    keep: Window
-    """Cells centred here are this block's."""
-    read: Window
-    """What the network sees."""
-
-
-def plan_blocks(grid: Grid, tissue: Raster, cfg: InferConfig) -> list[Block]:
-    """Blocks with tissue; their keep windows partition the grid.
-
-    Small slides get smaller blocks, so that a field of 300 um does not cost one of 600.
-    """
-    size = _round(cfg.block_um / MPP)
-    halo = _round(cfg.halo_um / MPP)
-    longest = max(grid.width_px, grid.height_px)
-    while size > 256 and size / 2 >= longest:
-        size = _round(size / 2)
-    start = round(cfg.origin_um / REGION_MPP) * REGION_STRIDE % size
-    start = start - size if start else 0
-    blocks = []
-    for y in range(start, grid.height_px, size):
-        for x in range(start, grid.width_px, size):
-            whole = Window(grid, x, y, size, size)
-            on_tissue = tissue.grid.covering_window(whole.clip().box).slices
-            if np.isin(tissue.values[on_tissue], ON_TISSUE).any():
-                blocks.append(Block(whole.clip(), whole.grow(halo)))
-    return blocks
-
-
 def infer_slide(
     spec: SlideSpec,
     slide: Slide,
@@ -136,7 +103,7 @@ def infer_slide(
     grid = slide.level0.at(MPP)
     region_grid = slide.level0.at(REGION_MPP)
     regions = np.zeros(region_grid.shape, np.uint8)
-    blocks = plan_blocks(grid, tissue, cfg)
+    blocks = plan_blocks(grid, tissue, block_um=cfg.block_um, halo_um=cfg.halo_um, origin_um=cfg.origin_um)
     parts: list[Cells] = []
     unreadable_um2 = read_um2 = 0.0
     glass = None if slide.is_field else glass_of(slide)
@@ -208,17 +175,14 @@ def _paste_regions(regions: NDArray[np.uint8], block: Block, values: NDArray[np.
     out[:] = values[top : top + out.shape[0], left : left + out.shape[1]]
 
 
-def _round(px: float) -> int:
-    return max(1, round(px / SIZE_MULTIPLE)) * SIZE_MULTIPLE
-
-
 def _batches(items: Iterator[tuple[Block, Pixels]], size: int) -> Iterator[list[tuple[Block, Pixels]]]:
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
+    """Blocks of one shape together, up to `size` of them."""
+    batch: list[tuple[Block, Pixels]] = []
+    for block, pixels in items:
+        if batch and (len(batch) == size or block.read.shape != batch[0][0].read.shape):
             yield batch
             batch = []
+        batch.append((block, pixels))
     if batch:
         yield batch
 
