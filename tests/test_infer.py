@@ -143,7 +143,7 @@ def test_keep_windows_partition_the_slide(w: int, h: int, block: float, origin: 
     origin=st.floats(0, 900),
 )
 def test_blocks_lie_on_the_tissue(spots, mpp: float, block: float, halo: float, origin: float) -> None:
-    """Every pixel under tissue is kept by one block; whole squares would read no fewer pixels."""
+    """Every pixel under tissue is kept by one block, in phase with the network; whole squares would read no fewer."""
     grid = Grid(MPP, 1600, 1200)
     there = grid.at(mpp)
     values = np.zeros(there.shape, np.uint8)
@@ -155,6 +155,7 @@ def test_blocks_lie_on_the_tissue(spots, mpp: float, block: float, halo: float, 
     hits = np.zeros(grid.shape, np.uint8)
     for b in blocks:
         hits[b.keep.slices] += 1
+        assert {n % 32 for n in (b.read.x, b.read.y, b.read.w, b.read.h)} == {0}
     assert hits.max() <= 1
     y, x = (np.arange(n) + 0.5 for n in grid.shape)
     under = tissue.sample(*np.meshgrid(grid.to_um(x), grid.to_um(y))) == Area.TISSUE
@@ -168,8 +169,8 @@ def test_blocks_lie_on_the_tissue(spots, mpp: float, block: float, halo: float, 
     assert sum(b.read.w * b.read.h for b in blocks) <= n_squares * (size + max(margin, 64)) ** 2
 
 
-def test_a_thin_diagonal_core_costs_half_of_its_squares() -> None:
-    """Tissue 200 um wide across 4 mm."""
+def test_a_thin_diagonal_core_costs_a_third_of_its_squares() -> None:
+    """Tissue 200 um wide across 4 mm; its squares only shrunk to it would cost 0.43 of them."""
     grid = Grid(MPP, 8000, 8000)
     y, x = np.indices(grid.at(8.0).shape)
     core = Raster(np.where(np.abs(x - y) < 18, np.uint8(Area.TISSUE), np.uint8(Area.GLASS)), grid.at(8.0))
@@ -180,7 +181,7 @@ def test_a_thin_diagonal_core_costs_half_of_its_squares() -> None:
         for square in grid.window.split(1536)
         if (core.mask(Area.TISSUE)[core.grid.covering_window(square.box).slices]).any()
     )
-    assert read_mm2 < 0.5 * sum(square.grow(64).box.area_mm2 for square in squares)
+    assert read_mm2 < 0.35 * sum(square.grow(64).box.area_mm2 for square in squares)
     assert len({b.read.shape for b in blocks}) < len(blocks)
 
 
@@ -218,14 +219,16 @@ def lively_net() -> TilNet:
 
 
 def test_openvino_finds_the_same_cells_as_torch(lively_net: TilNet) -> None:
-    image = np.random.default_rng(0).integers(0, 255, (1, 256, 256, 3), dtype=np.uint8)
-    image[0] = cv2.GaussianBlur(image[0], (0, 0), 3)
-    a = TorchBackend(lively_net, "cpu", "full").detect(image, 0.5)[0]
-    b = OpenVinoBackend(lively_net, "full").detect(image, 0.5)[0]
-    assert len(a.peaks.x_px) > 100
-    for name, left, right in zip(Peaks._fields, a.peaks, b.peaks, strict=True):
-        np.testing.assert_allclose(left, right, atol=0.02, err_msg=name)
-    assert (a.regions == b.regions).mean() > 0.999
+    """In blocks of every size, which one compiled network takes."""
+    one, other = TorchBackend(lively_net, "cpu", "full"), OpenVinoBackend(lively_net, "full")
+    rng = np.random.default_rng(0)
+    for height, width in ((256, 256), (320, 160), (256, 256)):
+        image = cv2.GaussianBlur(rng.integers(0, 255, (height, width, 3), dtype=np.uint8), (0, 0), 3)[None]
+        a, b = one.detect(image, 0.5)[0], other.detect(image, 0.5)[0]
+        assert len(a.peaks.x_px) > 80
+        for name, left, right in zip(Peaks._fields, a.peaks, b.peaks, strict=True):
+            np.testing.assert_allclose(left, right, atol=0.02, err_msg=name)
+        assert (a.regions == b.regions).mean() > 0.999
 
 
 def test_auto_on_a_machine_without_a_gpu() -> None:
