@@ -12,7 +12,7 @@ PACKAGE = REPO / "tilscore"
 FLOORS = [
     {"errors", "labels", "space", "files", "config", "masks", "stats"},
     {"pyramid", "raster", "cells", "slide", "modelcard"},
-    {"focus", "tissue", "stain", "phantom", "roi", "geojson", "inputs", "info", "blockreader"},
+    {"focus", "tissue", "stain", "phantom", "roi", "geojson", "inputs", "info", "blocks", "blockreader"},
     {"datasets", "augment", "nets", "targets", "metrics", "peaks"},
     {"modelstore", "backends", "infer", "evaluate", "runpictures", "train"},
     {"bed", "score", "spatial", "outputs"},
