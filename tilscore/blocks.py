@@ -60,7 +60,7 @@ def plan_blocks(grid: Grid, tissue: Raster, *, block_um: float, halo_um: float, 
     on = _steps_with_tissue(grid, tissue, start)
     blocks = []
     for part in _squares(on, size // STEP_PX):
-        for top, bottom, left, right in _cut(on, part, 2 * halo)[1]:
+        for top, bottom, left, right in _cut(on, part, 2 * halo):
             x, y = start + left * STEP_PX, start + top * STEP_PX
             whole = Window(grid, x, y, (right - left) * STEP_PX, (bottom - top) * STEP_PX)
             blocks.append(Block(whole.clip(), whole.grow(halo)))
@@ -88,25 +88,23 @@ def _squares(on: NDArray[np.bool_], size: int) -> Iterator[_Part]:
             yield _Part(top, min(top + size, height), left, min(left + size, width))
 
 
-def _cut(on: NDArray[np.bool_], part: _Part, margin_px: int) -> tuple[int, list[_Part]]:
-    """The cheapest parts found that hold all of a part's tissue, and what they cost; none without tissue.
+def _cut(on: NDArray[np.bool_], part: _Part, margin_px: int) -> list[_Part]:
+    """The cheapest parts found that hold all of a part's tissue; none without tissue.
 
     Each is shrunk to its tissue, and cut in two where the two, shrunk, cost the least, as long as that pays.
     """
     whole = _shrunk(on, part)
     if whole is None:
-        return 0, []
+        return []
     top, bottom, left, right = whole
     if on[top:bottom, left:right].all():
-        return _cost(whole, margin_px), [whole]
+        return [whole]
     cuts = [(_Part(top, y, left, right), _Part(y, bottom, left, right)) for y in range(top + 1, bottom)]
     cuts += [(_Part(top, bottom, left, x), _Part(top, bottom, x, right)) for x in range(left + 1, right)]
-    cost = _cost(whole, margin_px)
     both = [sum(_cost(shrunk, margin_px) for p in cut if (shrunk := _shrunk(on, p))) for cut in cuts]
-    if not both or min(both) >= cost:
-        return cost, [whole]
-    first, second = (_cut(on, p, margin_px) for p in cuts[int(np.argmin(both))])
-    return first[0] + second[0], first[1] + second[1]
+    if not both or min(both) >= _cost(whole, margin_px):
+        return [whole]
+    return [part for half in cuts[int(np.argmin(both))] for part in _cut(on, half, margin_px)]
 
 
 def _shrunk(on: NDArray[np.bool_], part: _Part) -> _Part | None:
