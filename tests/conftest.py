@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -18,6 +19,14 @@ def real_data() -> Path:
     if os.environ.get("CI") or not folder.is_dir():
         pytest.skip(f"real slides and images are not used here (looked in {folder}; set TILSCORE_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests keep nothing in the user's cache; processes that they start neither."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TILSCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 # Machines differ in speed; a slow example is no failure.

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tilscore.backends import _results, _results_on_device
+from tilscore.backends.base import results_of
+from tilscore.backends.torch_backend import results_on_device
 from tilscore.config import as_values, parse_config
 from tilscore.datasets.sample import Sample
 from tilscore.errors import ConfigError, DataError
@@ -120,9 +121,9 @@ def test_candidates_then_operating_point_are_the_peaks() -> None:
 def test_both_ways_to_find_peaks_apply_it() -> None:
     every = maps(3)
     calibration = Calibration(2.0, -0.5, 0.6, class_thresholds=(0.97, 0.0, 0.0, 0.0))
-    host = _results(list(every), 0.6, calibration)
-    device = _results_on_device(CellMaps(*(torch.from_numpy(m) for m in every)), 0.6, calibration)
-    plain = _results(list(every), 0.6)
+    host = results_of(list(every), 0.6, calibration)
+    device = results_on_device(CellMaps(*(torch.from_numpy(m) for m in every)), 0.6, calibration)
+    plain = results_of(list(every), 0.6)
     for a, b, c in zip(host, device, plain, strict=True):
         for left, right in zip(a.peaks, b.peaks, strict=True):
             np.testing.assert_allclose(left, right, atol=1e-5)

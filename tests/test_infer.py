@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tilscore.backends import BlockResult, OpenVinoBackend, TorchBackend, make_backend, pick_device
+from tilscore.backends import BlockResult
+from tilscore.backends.openvino_backend import OpenVinoBackend, convert
+from tilscore.backends.torch_backend import TorchBackend
 from tilscore.blocks import plan_blocks
-from tilscore.errors import ConfigError, SlideError, UsageError
+from tilscore.errors import ConfigError, SlideError
 from tilscore.infer import InferConfig, InferResult, infer_slide, white_table
 from tilscore.labels import Area, Cell, Region
 from tilscore.modelcard import MPP
@@ -217,7 +219,7 @@ def lively_net() -> TilNet:
 
 def test_openvino_finds_the_same_cells_as_torch(lively_net: TilNet) -> None:
     """In blocks of every size, which one compiled network takes."""
-    one, other = TorchBackend(lively_net, "cpu", "full"), OpenVinoBackend(lively_net, "full")
+    one, other = TorchBackend(lively_net, "cpu", "full"), OpenVinoBackend(convert(lively_net), "full")
     rng = np.random.default_rng(0)
     for height, width in ((256, 256), (320, 160), (256, 256)):
         image = cv2.GaussianBlur(rng.integers(0, 255, (height, width, 3), dtype=np.uint8), (0, 0), 3)[None]
@@ -228,30 +230,10 @@ def test_openvino_finds_the_same_cells_as_torch(lively_net: TilNet) -> None:
         assert (a.regions == b.regions).mean() > 0.999
 
 
-def test_auto_on_a_machine_without_a_gpu() -> None:
-    if torch.cuda.is_available() or torch.backends.mps.is_available():
-        pytest.skip("this machine has a GPU")
-    assert pick_device("auto") == "cpu"
-    assert make_backend(TilNet(), "cpu").name == "openvino-cpu"
-    with pytest.raises(UsageError, match="no such device"):
-        pick_device("cuda")
-
-
 def test_a_real_slide_is_read_from_its_path(real_data: Path) -> None:
     spec = SlideSpec("a", real_data / "slides" / "CMU-1-Small-Region.svs")
     results = [find(spec, InferConfig(block_um=200, workers=w)) for w in (0, 1)]
     np.testing.assert_array_equal(results[0].regions.values, results[1].regions.values)
-
-
-@pytest.mark.parametrize("device", ["cpu:1", "cuda:99", "cuda:x", "tpu"])
-def test_a_device_that_is_not_here(device: str) -> None:
-    with pytest.raises(UsageError, match="no such device"):
-        pick_device(device)
-
-
-def test_openvino_is_no_backend_of_a_gpu() -> None:
-    with pytest.raises(UsageError, match="CPU alone"):
-        make_backend(TilNet(), "cuda", backend="openvino")
 
 
 @pytest.mark.parametrize("wrong", [{"workers": -1}, {"block_um": float("nan")}, {"block_um": 0.0}, {"halo_um": -1.0}])

@@ -78,7 +78,7 @@ def test_tiatoolbox_finds_the_same_cells(tmp_path: Path) -> None:
 import numpy as np, zarr
 from pathlib import Path
 from scipy.spatial import cKDTree
-from tilscore.backends import TorchBackend
+from tilscore.backends.torch_backend import TorchBackend
 from tilscore.infer import InferConfig, infer_slide
 from tilscore.modelstore import find_model
 from tilscore.modelstore.tiatoolbox import as_model_abc

@@ -7,11 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from tilscore.backends import make_backend
+from tilscore.backends import Backend
+from tilscore.backends.openvino_backend import OpenVinoBackend, convert
+from tilscore.backends.torch_backend import TorchBackend
 from tilscore.errors import UsageError
 from tilscore.modelcard import NetConfig
 from tilscore.nets import N_TURNS, CellMaps, TilNet, turned
 from tilscore.train.depthwise import speed_up_depthwise
+
+
+def both(net: nn.Module) -> tuple[Backend, Backend]:
+    return TorchBackend(net, "cpu", "full"), OpenVinoBackend(convert(net), "full")
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +97,8 @@ class TestTurned:
         assert N_TURNS == (1, 2, 4, 8)
 
     def test_openvino_gives_the_same_cells(self, net: TilNet, image: torch.Tensor) -> None:
-        pytest.importorskip("openvino")
         pixels = image.permute(0, 2, 3, 1).numpy().astype(np.uint8)
-        a, b = (
-            make_backend(turned(net, 8), "cpu", backend=name, precision="full").detect(pixels, 0.005)[0].peaks
-            for name in ("torch", "openvino")
-        )
+        a, b = (backend.detect(pixels, 0.005)[0].peaks for backend in both(turned(net, 8)))
         assert len(a.x_px) == len(b.x_px) > 0
         np.testing.assert_allclose(np.sort(a.x_px), np.sort(b.x_px), atol=0.05)
 
@@ -117,13 +119,9 @@ class TestZoom:
             torch.testing.assert_close(g, w, rtol=1e-4, atol=1e-4)
 
     def test_openvino_gives_the_same_cells(self, image: torch.Tensor) -> None:
-        pytest.importorskip("openvino")
         net = TilNet(NetConfig(width=16, zoom=2)).eval()
         pixels = image.permute(0, 2, 3, 1).numpy().astype(np.uint8)
-        a, b = (
-            make_backend(net, "cpu", backend=name, precision="full").detect(pixels, 0.005)[0].peaks
-            for name in ("torch", "openvino")
-        )
+        a, b = (backend.detect(pixels, 0.005)[0].peaks for backend in both(net))
         assert len(a.x_px) == len(b.x_px) > 0
         np.testing.assert_allclose(np.sort(a.x_px), np.sort(b.x_px), atol=0.05)
 

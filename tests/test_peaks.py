@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilscore.augment import Crop
-from tilscore.backends import _results, _results_on_device
+from tilscore.backends.base import results_of
+from tilscore.backends.torch_backend import results_on_device
 from tilscore.labels import UNKNOWN, Cell
 from tilscore.modelcard import CELL_STRIDE
 from tilscore.nets import CellMaps
@@ -84,8 +85,8 @@ def test_no_peak_below_the_threshold() -> None:
 def test_peaks_found_on_the_device_are_the_same() -> None:
     rng = np.random.default_rng(3)
     d, t, o, r = (rng.normal(size=(2, c, n, n)).astype(np.float32) for c, n in ((1, 64), (4, 64), (2, 64), (5, 16)))
-    host = _results([d, t, o, r], 0.6)
-    device = _results_on_device(CellMaps(*(torch.from_numpy(m) for m in (d, t, o, r))), 0.6)
+    host = results_of([d, t, o, r], 0.6)
+    device = results_on_device(CellMaps(*(torch.from_numpy(m) for m in (d, t, o, r))), 0.6)
     for a, b in zip(host, device, strict=True):
         assert len(a.peaks.x_px) > 50
         for left, right in zip(a.peaks, b.peaks, strict=True):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tilscore.backends import TorchBackend
+from tilscore.backends.torch_backend import TorchBackend
 from tilscore.config import as_values, parse_config
 from tilscore.datasets.sample import Sample
 from tilscore.datasets.stainrange import stain_range_of

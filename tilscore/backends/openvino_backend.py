@@ -1,0 +1,66 @@
+"""The network compiled for this CPU by OpenVINO."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from tilscore.backends.base import BlockResult, Precision, results_of
+from tilscore.backends.devices import cpu_count
+from tilscore.modelcard import SIZE_MULTIPLE, Calibration
+from tilscore.peaks import IDENTITY
+
+if TYPE_CHECKING:
+    from torch import nn
+
+logging.getLogger("openvino").setLevel(logging.ERROR)
+
+
+class OpenVinoBackend:
+    """A graph as `convert` gives it, compiled once for blocks of every size."""
+
+    def __init__(self, graph: ov.Model, precision: Precision = "mixed", calibration: Calibration = IDENTITY) -> None:
+        self.calibration = calibration
+        self.name = "openvino-cpu"
+        self.batch = self.readers = 1
+        options = {
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "mixed" else "f32",
+            "INFERENCE_NUM_THREADS": cpu_count(),
+            "PERFORMANCE_HINT": "LATENCY",
+            # Kernels of about ten sizes are kept: without a limit, memory grows by 4 MB with each new size.
+            "CPU_RUNTIME_CACHE_CAPACITY": 1000,
+        }
+        self._request = ov.Core().compile_model(graph, "CPU", options).create_infer_request()
+
+    def detect(self, images: NDArray[np.uint8], threshold: float) -> list[BlockResult]:
+        """As `Backend.detect`."""
+        out = []
+        for image in images:
+            self._request.infer([image[None]], share_inputs=True)
+            maps = [self._request.get_output_tensor(i).data for i in range(4)]
+            out += results_of(maps, threshold, self.calibration)
+        return out
+
+
+def convert(net: nn.Module) -> ov.Model:
+    """A network as OpenVINO's graph: one block [1 h w 3] uint8 of any size in, the four maps of `nets.CellMaps` out."""
+    import torch
+
+    class FromPixels(torch.nn.Module):
+        """The network fed with pixels as they are read: OpenVINO folds the conversion into its first layer."""
+
+        def forward(self, images_BHW3: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(net(images_BHW3.permute(0, 3, 1, 2).float()))
+
+        net: nn.Module
+
+    whole = FromPixels()
+    whole.net = net.eval().cpu()
+    # Traced on a small example, then freed of its size: tracing at full size would take GBs.
+    graph = ov.convert_model(whole, example_input=torch.zeros((1, SIZE_MULTIPLE, SIZE_MULTIPLE, 3), dtype=torch.uint8))
+    graph.reshape([1, -1, -1, 3])
+    return graph

@@ -1,0 +1,71 @@
+"""The network in torch, on any device."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from tilscore.backends.base import BlockResult, Precision, results_of
+from tilscore.backends.devices import cpu_count
+from tilscore.errors import ModelError
+from tilscore.labels import Cell
+from tilscore.modelcard import CELL_STRIDE, Calibration
+from tilscore.nets import CellMaps
+from tilscore.peaks import IDENTITY, RADIUS_PX, lowest_logit, operate, refine
+
+
+class TorchBackend:
+    """The network in torch; on a GPU the peaks are found there and only points come back."""
+
+    def __init__(
+        self, net: nn.Module, device: str, precision: Precision = "mixed", calibration: Calibration = IDENTITY
+    ) -> None:
+        self.calibration = calibration
+        self.name = f"torch-{device}"
+        self.device = torch.device(device)
+        self.batch, self.readers = (1, 1) if self.device.type == "cpu" else (8, min(8, cpu_count()))
+        self.net = net.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.mixed = precision == "mixed" and self.device.type == "cuda"
+
+    def detect(self, images: NDArray[np.uint8], threshold: float) -> list[BlockResult]:
+        """As `Backend.detect`; halves the batch when the device's memory is too small."""
+        try:
+            maps = self._forward(images)
+        except torch.OutOfMemoryError as err:
+            torch.cuda.empty_cache()
+            if len(images) == 1:
+                do = "use a smaller --block-um, or --device cpu"
+                raise ModelError("not enough memory on the device", where=self.device, do=do) from err
+            half = len(images) // 2
+            return self.detect(images[:half], threshold) + self.detect(images[half:], threshold)
+        if self.device.type == "cpu":
+            return results_of([m.numpy() for m in maps], threshold, self.calibration)
+        return results_on_device(maps, threshold, self.calibration)
+
+    def _forward(self, images: NDArray[np.uint8]) -> CellMaps:
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            batch = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float()
+            return CellMaps(*(m.float() for m in self.net(batch)))
+
+
+def results_on_device(maps: CellMaps, threshold: float, calibration: Calibration = IDENTITY) -> list[BlockResult]:
+    """The same as `base.results_of`, with the peaks found by max-pooling where the maps are."""
+    d = maps.detection_B1hw
+    size = 2 * RADIUS_PX + 1
+    peak = (F.max_pool2d(d, size, stride=1, padding=RADIUS_PX) == d) & (d > lowest_logit(threshold, calibration))
+    b, _, row, col = peak.nonzero(as_tuple=True)
+    values = torch.cat(
+        [d[b, :, row, col], maps.offset_B2hw[b, :, row, col].clamp(-1, 1), maps.types_BChw[b, :, row, col]], 1
+    )
+    points = [t.cpu().numpy() for t in (b, row, col, values)]
+    regions = maps.regions_BRhw.argmax(dim=1).to(torch.uint8).cpu().numpy()
+    out = []
+    for i, region in enumerate(regions):
+        own = points[0] == i
+        v = points[3][own]
+        found = refine(points[1][own], points[2][own], v[:, 1], v[:, 2], v[:, 0], v[:, 3 : 3 + len(Cell)], CELL_STRIDE)
+        out.append(BlockResult(operate(found, threshold, calibration), region))
+    return out
