@@ -52,6 +52,9 @@ class DotFinder:
             out.append(BlockResult(Peaks(x + np.float32(0.5), y + np.float32(0.5), ones, types), regions))
         return out
 
+    def rest(self) -> None:
+        """It holds nothing."""
+
 
 @pytest.fixture(scope="module")
 def field(tmp_path_factory: pytest.TempPathFactory) -> tuple[SlideSpec, NDArray[np.int64], NDArray[np.bool_]]:
@@ -218,12 +221,13 @@ def lively_net() -> TilNet:
 
 
 def test_openvino_finds_the_same_cells_as_torch(lively_net: TilNet) -> None:
-    """In blocks of every size, which one compiled network takes."""
+    """In blocks of every size, which one compiled network takes, and after a rest."""
     one, other = TorchBackend(lively_net, "cpu", "full"), OpenVinoBackend(convert(lively_net), "full")
     rng = np.random.default_rng(0)
     for height, width in ((256, 256), (320, 160), (256, 256)):
         image = cv2.GaussianBlur(rng.integers(0, 255, (height, width, 3), dtype=np.uint8), (0, 0), 3)[None]
         a, b = one.detect(image, 0.5)[0], other.detect(image, 0.5)[0]
+        other.rest()
         assert len(a.peaks.x_px) > 80
         for name, left, right in zip(Peaks._fields, a.peaks, b.peaks, strict=True):
             np.testing.assert_allclose(left, right, atol=0.02, err_msg=name)

@@ -11,13 +11,13 @@ import pytest
 from pages import Page
 from test_overlay import NO_SCORE, SMALL, AScore, a_slide, cells_at, lattice, maps
 
-from tilscore.bed import find_bed
 from tilscore.cells import Cells
 from tilscore.labels import Area, Cell, Region
 from tilscore.overlay import Title, compose
 from tilscore.panels import Panels, draw_panels
 from tilscore.report import definitions, flatten, render_report, write_report
 from tilscore.score import REASONS, BedConfig, ScoreConfig, score_slide
+from tilscore.score.parts import divide
 from tilscore.slide import open_slide
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'</title><script>alert(2)</script>"
@@ -116,7 +116,7 @@ def test_a_real_score_fits(tmp_path: Path):
         regions.values[:, :30] = Region.TUMOUR
         cells = cells_at(lattice(0, 0, 300, 300, 20))
         cfg = ScoreConfig(bed=BedConfig(radius_um=100))
-        bed = find_bed(regions, tissue, cfg.bed)
+        bed = divide(regions, tissue, cfg, cfg.bed).bed()
         score = score_slide(cells, regions, tissue, cfg)
         panels = draw_panels(slide, cells, regions, tissue, SMALL, bed=bed)
     assert score.status == "ok"
@@ -135,7 +135,7 @@ def test_cells_below_min_prob_are_in_no_picture_and_no_count(tmp_path: Path):
         cells = Cells(points.x_um, points.y_um, points.label, np.where(np.arange(len(points)) % 3, 0.9, 0.4))
         cfg = ScoreConfig(bed=BedConfig(radius_um=100), min_prob=0.5)
         score = score_slide(cells, regions, tissue, cfg)
-        bed = find_bed(regions, tissue, cfg.bed)
+        bed = divide(regions, tissue, cfg, cfg.bed).bed()
         panels = draw_panels(slide, cells, regions, tissue, SMALL, bed=bed, min_prob=cfg.min_prob)
     assert panels.cell_rows[Cell.INFLAMMATORY].n_evaluable == score.n_tils
     assert sum(panels.cell_rows[Cell.INFLAMMATORY].n_in.values()) == (cells.prob >= 0.5).sum()

@@ -272,6 +272,14 @@ def test_a_bed_around_little_tumour_is_flagged_unless_it_was_given() -> None:
     assert score_slide(Cells.empty(), *few, given=np.ones(GRID.shape, bool)).reasons == ()
 
 
+def test_a_given_area_without_tumour_is_scored_and_flagged() -> None:
+    everything = np.ones(GRID.shape, bool)
+    score = score_slide(Cells.empty(), *maps(), given=everything)
+    assert (score.status, score.reasons) == ("ok", ("no_tumour_in_area",))
+    out = score_slide(Cells.empty(), *maps(), given=everything, drawn={"exclude": everything})
+    assert (out.status, out.reasons) == ("not_evaluable", ("roi_left_out",))
+
+
 def test_json_there_and_back(tmp_path: Path) -> None:
     score = case("no_tumour")
     write_score(tmp_path / "score.json", score, "a", ScoreConfig())

@@ -11,7 +11,7 @@ import pytest
 from beds import GRID, away, line, maps, spread, tils, with_nest
 
 from tilscore.cells import Cells
-from tilscore.errors import AnnotationError, UsageError
+from tilscore.errors import AnnotationError
 from tilscore.labels import Area, Region
 from tilscore.raster import Raster
 from tilscore.roi import read_areas
@@ -104,7 +104,7 @@ def test_a_clustered_tiny_core_has_a_wide_interval() -> None:
 
 @pytest.mark.parametrize(
     ("area", "kind"),
-    [(Area.PEN, ""), (Area.BLUR, ""), (Area.FOLD, ""), (None, "exclude"), (None, "crush"), (None, "fold")],
+    [(Area.BLUR, ""), (Area.FOLD, ""), (None, "exclude"), (None, "crush"), (None, "fold")],
 )
 def test_without_an_exclusion_the_score_is_that_of_the_clean_slide(area: Area | None, kind: str) -> None:
     """The left quarter of the bed is taken out: the account tells exactly what the score was before."""
@@ -123,6 +123,18 @@ def test_without_an_exclusion_the_score_is_that_of_the_clean_slide(area: Area | 
     assert score.til_density_per_mm2 != clean.til_density_per_mm2
     assert row["score_without_this_exclusion"] == pytest.approx(clean.til_density_per_mm2, rel=1e-12)
     assert row["stroma_mm2"] == pytest.approx(clean.stroma_mm2 - score.stroma_mm2)
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_what_the_score_would_be_without_pen_cannot_be_known(drawn: bool) -> None:
+    regions, tissue = with_nest()
+    under = np.zeros(GRID.shape, bool)
+    under[:, :180] = True
+    if not drawn:
+        tissue.values[:, :90] = Area.PEN
+    row = line(score_slide(spread(), regions, tissue, drawn={"pen": under} if drawn else {}), "pen")
+    assert row["mm2"] == pytest.approx(0.72 * 1.6)
+    assert (row["role"], row["stroma_mm2"], row["score_without_this_exclusion"]) == ("excluded", None, None)
 
 
 @pytest.mark.parametrize("region", [Region.NECROSIS, Region.FAT])
@@ -276,32 +288,3 @@ def test_an_aggregate_is_flagged_and_counted() -> None:
     assert flagged["score_without_this_exclusion"] == pytest.approx(out.til_density_per_mm2, rel=1e-12)
     assert line(out, "aggregate")["score_without_this_exclusion"] == pytest.approx(score.til_density_per_mm2, rel=1e-12)
     assert score.til_density_per_mm2 > 1.5 * out.til_density_per_mm2
-
-
-# sites
-
-
-def test_a_lymph_node_is_scored_between_its_nests_only() -> None:
-    """Two bars of tumour 200 um apart: what lies between them counts, what lies outside does not."""
-    regions, tissue = maps()
-    regions.values[:, 200:225] = regions.values[:, 275:300] = Region.TUMOUR
-    breast = score_slide(spread(), regions, tissue, site="breast")
-    node = score_slide(spread(), regions, tissue, site="lymph_node")
-    assert node.stroma_mm2 == pytest.approx(0.2 * 1.6, rel=0.01)
-    assert breast.stroma_mm2 == pytest.approx(0.7 * 1.6, rel=0.01)
-    assert "lymph_node" in node.reasons
-    assert (breast.site, node.site) == ("breast", "lymph_node")
-    assert not {"site_unknown"} & {*breast.notes, *breast.reasons}
-    assert "site_unknown" in score_slide(spread(), regions, tissue).notes
-
-
-def test_a_compact_deposit_in_a_node_has_no_stroma() -> None:
-    score = score_slide(spread(), *with_nest(), site="lymph_node")
-    assert score.status == "not_evaluable"
-    assert score.reasons[0] in ("no_stroma", "stroma_too_small")
-
-
-def test_organs_carry_their_warning() -> None:
-    assert "site_liver" in score_slide(spread(), *with_nest(), site="liver").reasons
-    with pytest.raises(UsageError, match="lymph_node"):
-        score_slide(spread(), *with_nest(), site="lymphnode")

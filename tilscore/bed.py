@@ -8,9 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.labels import Area, Region
 from tilscore.masks import dilate
-from tilscore.raster import Raster
 from tilscore.space import BoxUm, Grid
 
 Mask = NDArray[np.bool_]
@@ -31,38 +29,34 @@ class BedConfig:
     max_gap_mm2: float = 0.2
     """Gaps up to this size with bed all around belong to it: a disc of the bed's radius, so that a scar between nests
     is not cut out."""
+    glass_um: float = 100.0
+    """Glass wider than this ends the bed: what lies across it is another core or fragment, with nests of its own or
+    without a bed. Cracks are narrower."""
     inside_only: bool = False
     """Only what lies between nests, nothing beyond the outermost: the band is taken back by its own width (a closing
     with a disc of the radius). For organs whose own tissue is full of lymphocytes, as a lymph node."""
 
 
-def find_bed(regions: Raster, tissue: Raster, cfg: BedConfig, *, given: Mask | None = None) -> Mask:
-    """[h w] bool on the grid of `regions`: sound tissue in the tumour bed.
+def find_reach(nests: Mask, glass: Mask, grid: Grid, cfg: BedConfig) -> Mask:
+    """[h w] bool: what the bed of `nests` reaches, sound tissue or not, on the pieces of tissue that hold them.
 
     Parameters
     ----------
-    regions : of `labels.Region`. tissue : of `labels.Area`.
-    given : [h w] bool on the grid of `regions`: a drawn ROI, or the whole of a field, which is the bed as it is.
+    nests : [h w] bool, tumour that makes a bed. glass : [h w] bool, where there is no tissue, both on `grid`.
     """
-    sound = tissue.on(regions.grid).mask(Area.TISSUE)
-    if given is not None:
-        return sound & given
-    nests = find_nests(regions.mask(Region.TUMOUR) & sound, regions.grid.mpp, cfg)
-    return sound & find_reach(nests, regions.grid, cfg)
-
-
-def find_reach(nests: Mask, grid: Grid, cfg: BedConfig) -> Mask:
-    """[h w] bool: what the bed of `nests` reaches, tissue or not."""
     reach = np.zeros_like(nests)
     if not nests.any():
         return reach
-    # Only the part that the bed can reach: distances of a whole resection would take GBs.
-    part = window_of(nests, grid.mpp).grow(cfg.radius_um + grid.mpp)
-    inside = grid.covering_window(part).slices
-    near = distance_px(nests[inside]) * grid.mpp <= cfg.radius_um
-    if cfg.inside_only and not near.all():
-        near = distance_px(~near) * grid.mpp > cfg.radius_um
-    reach[inside] = _fill_gaps(near, cfg.max_gap_mm2 / grid.pixel_mm2)
+    _, pieces = cv2.connectedComponents(dilate(~glass, cfg.glass_um / 2 / grid.mpp).astype(np.uint8), connectivity=8)
+    for piece in np.unique(pieces[nests]):
+        own = nests & (pieces == piece)
+        # Only the part that the bed can reach: distances of a whole resection would take GBs.
+        inside = grid.covering_window(window_of(own, grid.mpp).grow(cfg.radius_um + grid.mpp)).slices
+        near = distance_px(own[inside]) * grid.mpp <= cfg.radius_um
+        if cfg.inside_only and not near.all():
+            near = distance_px(~near) * grid.mpp > cfg.radius_um
+        near = _fill_gaps(near, cfg.max_gap_mm2 / grid.pixel_mm2)
+        reach[inside] |= near & (pieces[inside] == piece)
     return reach
 
 

@@ -124,6 +124,7 @@ def infer_slide(
             read_um2 += block.read.clip().box.area_mm2 * 1e6
             bar.done(block)
     bar.close()
+    backend.rest()
     unreadable = unreadable_um2 / max(read_um2, 1.0)
     if unreadable > cfg.max_unreadable_frac:
         raise SlideError(

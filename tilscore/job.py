@@ -16,9 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tilscore.bed import Mask
 from tilscore.cells import Cells, read_cells, write_cells
 from tilscore.config import as_values
 from tilscore.errors import DataError, OutputError
@@ -118,7 +116,7 @@ class SlideJob:
             regions,
             tissue,
             cfg,
-            given=np.ones(regions.grid.shape, bool) if self.slide.is_field else None,
+            given=regions.grid.centres_in(self.slide.level0.box) if self.slide.is_field else None,
             drawn=self._drawn(regions),
             flags=(*self.slide.flags, *stain.get("reasons", ())),
             site=self.spec.site,
@@ -166,7 +164,7 @@ class SlideJob:
         roi = self.spec.roi
         return {} if roi is None else read_areas(roi, self.slide.level0, self.slide.bounds_um)
 
-    def _drawn(self, regions: Raster) -> dict[str, NDArray[np.bool_]]:
+    def _drawn(self, regions: Raster) -> dict[str, Mask]:
         """[h w] bool on the region grid by kind of drawn area."""
         return {kind: fill_polygons(regions.grid, polygons) for kind, polygons in self._areas.items()}
 

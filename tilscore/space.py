@@ -119,6 +119,11 @@ class Grid:
         """Index of the pixel that covers each coordinate; may lie outside the grid."""
         return np.floor(self.to_px(um) + _EPS_PX).astype(np.int64)
 
+    def centres_in(self, box: BoxUm) -> NDArray[np.bool_]:
+        """[h w] bool: pixels whose centre lies in `box`; at an edge, those that are covered by half or more."""
+        x, y = (self.to_um(np.arange(n) + 0.5) for n in (self.width_px, self.height_px))
+        return ((y >= box.y0) & (y <= box.y1))[:, None] & ((x >= box.x0) & (x <= box.x1))
+
     def covering_window(self, box: BoxUm) -> Window:
         """The smallest window that covers `box`; may reach outside the grid."""
         x0, y0 = math.floor(box.x0 / self.mpp + _EPS_PX), math.floor(box.y0 / self.mpp + _EPS_PX)

@@ -36,6 +36,10 @@ class Backend(Protocol):
         """Cells and regions of blocks [b h w 3] at 0.5 um/px; h and w multiples of 32."""
         ...
 
+    def rest(self) -> None:
+        """Give back the memory that blocks need, until the next ones come."""
+        ...
+
 
 def results_of(
     maps: Sequence[NDArray[np.float32]], threshold: float, calibration: Calibration = IDENTITY

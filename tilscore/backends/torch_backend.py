@@ -45,6 +45,11 @@ class TorchBackend:
             return results_of([m.numpy() for m in maps], threshold, self.calibration)
         return results_on_device(maps, threshold, self.calibration)
 
+    def rest(self) -> None:
+        """As `Backend.rest`: other programs may want the device's memory."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def _forward(self, images: NDArray[np.uint8]) -> CellMaps:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             batch = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float()

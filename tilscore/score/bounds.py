@@ -16,14 +16,7 @@ def make_intervals(numbers: Numbers, parts: Parts, cfg: ScoreConfig) -> tuple[di
     """Intervals by number, and reason codes: `wide_interval`, `no_interval`, `beyond_calibration`."""
     density = _density(numbers, parts, cfg)
     area = density.scaled(numbers.area_per_til_um2 / 1e4)
-    share = share_interval(
-        numbers.covered,
-        parts.stroma(),
-        parts.grid,
-        cfg.interval,
-        area_per_til_um2=math.pi * cfg.infiltrated.radius_um**2,
-        seed=cfg.seed,
-    )
+    share = _share(numbers, parts, cfg)
     found = {"til_density_per_mm2": density, "stil_area_pct": area, "infiltrated_area_pct": share}
     made = {name: interval.as_values() for name, interval in found.items()}
     for name in ("stil_area_pct", "infiltrated_area_pct"):
@@ -46,6 +39,16 @@ def _density(numbers: Numbers, parts: Parts, cfg: ScoreConfig) -> Interval:
     made = density_interval(tils.x_um, tils.y_um, tils.prob, parts.stroma(), parts.grid, cfg.interval, seed=cfg.seed)
     expected = float(tils.prob.sum())
     return made.scaled(len(tils) / expected) if expected > 0 else made
+
+
+def _share(numbers: Numbers, parts: Parts, cfg: ScoreConfig) -> Interval:
+    """Interval of the infiltrated share. It is made of whole pixels, and scaled to the number, which counts parts of
+    them."""
+    disc_um2 = math.pi * cfg.infiltrated.radius_um**2
+    stroma, grid = parts.stroma(), parts.grid
+    made = share_interval(numbers.covered, stroma, grid, cfg.interval, area_per_til_um2=disc_um2, seed=cfg.seed)
+    value = numbers.values["infiltrated_area_pct"]
+    return made.scaled(value / made.estimate) if made.estimate and value else made
 
 
 def _calibrated(made: dict[str, Any], numbers: Numbers, curve: Calibration) -> dict[str, Any]:

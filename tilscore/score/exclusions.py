@@ -32,7 +32,7 @@ MEANING = {
     Part.NECROSIS: "necrosis in the bed",
     Part.FAT: "fat in the bed",
 }
-_BACK = (Part.PEN, Part.BLUR, Part.FOLD, Part.EXCLUDED, Part.CRUSH, Part.BENIGN, Part.EDGE, Part.AGGREGATE)
+_BACK = (Part.BLUR, Part.FOLD, Part.EXCLUDED, Part.CRUSH, Part.BENIGN, Part.EDGE, Part.AGGREGATE)
 """Exclusions whose stroma within the bed would count."""
 _AS_STROMA = (Part.NECROSIS, Part.FAT)
 """Exclusions that would count as a whole, as if they were stroma."""
@@ -49,7 +49,7 @@ class Line:
     n_tils : inflammatory cells in it.
     stroma_mm2, n_stroma_tils : what would enter the score with it (or leave it, where it is flagged).
     score_without_this_exclusion : TILs per mm2 if it were not taken out (if it were, where it is flagged); the bed
-        stays as it is. None where that means nothing.
+        stays as it is. None where that means nothing, and for pen: what lies under it cannot be known.
     """
 
     part: str
@@ -85,7 +85,7 @@ def account(
         take = _taken_back(part)
         line = Line(
             part=part.name.lower(),
-            role="counted" if part == Part.STROMA else "excluded" if take is not None else "rest",
+            role="counted" if part == Part.STROMA else "excluded" if take is not None or part == Part.PEN else "rest",
             meaning=MEANING[part],
             mm2=parts.mm2(part),
             n_px=parts.n_px[part],

@@ -22,14 +22,15 @@ from tilscore.stats.intervals import binomial_limits, logit_limits, overdisperse
 
 Mask = NDArray[np.bool_]
 Plane = NDArray[np.float64]
+LEVEL = 0.95
+"""Share of slides whose interval is to hold the truth. No setting: tables, reports and cohorts take the limits for
+those of 95 %."""
 
 
 @dataclass(frozen=True)
 class IntervalConfig:
     """How the intervals are made."""
 
-    level: float = 0.95
-    """Share of slides whose interval is to hold the truth."""
     n_draws: int = 1000
     """Bootstrap draws: the standard deviation is then known to 2 %."""
     lattice_um: float = 25.0
@@ -122,19 +123,19 @@ def density_interval(
         raise ValueError("x_um, y_um and prob must be equally long, and prob in 0 to 1")
     lattice = _Lattice.of(stroma, grid, cfg.lattice_um)
     if lattice is None:
-        return _none(cfg, "no evaluable stroma")
+        return _none("no evaluable stroma")
     cell, inside = lattice.cell_of(x, y, stroma, grid)
     weight = weight[inside]
     count, doubt = (lattice.summed(cell, w) for w in (weight, weight * (1 - weight)))
     n, area = float(count.sum()), float(lattice.area_mm2.sum())
     if n == 0:
-        low, high = (v / area for v in poisson_limits(0, cfg.level))
-        return Interval(low, high, None, cfg.level, None, None, 0, 0, "exact", 0.0, None, "no TILs: Poisson limit")
+        low, high = (v / area for v in poisson_limits(0, LEVEL))
+        return Interval(low, high, None, LEVEL, None, None, 0, 0, "exact", 0.0, None, "no TILs: Poisson limit")
     fit = fit_correlogram(count, lattice.area_mm2, lattice.side_um, self_pairs=float((weight**2).sum()))
     boot = _bootstrap(count, doubt, lattice, fit, cfg, seed)
     variance = max(n / area**2 + fit.clustered_var, boot.variance)
     df = max(cfg.df_per_patch * fit.n_patches, cfg.min_df)
-    limits = overdispersed_limits(n, dispersion=variance * area**2 / n, df=df, level=cfg.level)
+    limits = overdispersed_limits(n, dispersion=variance * area**2 / n, df=df, level=LEVEL)
     return _made(n / area, limits[0] / area, limits[1] / area, math.sqrt(variance), df, boot, fit, cfg)
 
 
@@ -163,7 +164,7 @@ def share_interval(
     cfg = cfg or IntervalConfig()
     lattice = _Lattice.of(stroma, grid, cfg.lattice_um)
     if lattice is None:
-        return _none(cfg, "no evaluable stroma")
+        return _none("no evaluable stroma")
     hit = lattice.summed_mask(covered & stroma, grid)
     area = float(lattice.area_mm2.sum())
     share = min(float(hit.sum()) / area, 1.0)
@@ -172,18 +173,16 @@ def share_interval(
         fit = fit_correlogram(hit, lattice.area_mm2, lattice.side_um, self_pairs=0.0)
     boot = _bootstrap(hit, np.zeros_like(hit), lattice, fit, cfg, seed)
     if share == 0 and area_per_til_um2 is not None:
-        high = 1 - math.exp(-poisson_limits(0, cfg.level)[1] / area * area_per_til_um2 / 1e6)
-        return Interval(
-            0.0, 100 * high, None, cfg.level, None, None, 0, 0, "exact", 0.0, None, "no TILs: Poisson limit"
-        )
+        high = 1 - math.exp(-poisson_limits(0, LEVEL)[1] / area * area_per_til_um2 / 1e6)
+        return Interval(0.0, 100 * high, None, LEVEL, None, None, 0, 0, "exact", 0.0, None, "no TILs: Poisson limit")
     if share in (0.0, 1.0):
-        low, high = binomial_limits(share * boot.n_blocks, boot.n_blocks, cfg.level)
+        low, high = binomial_limits(share * boot.n_blocks, boot.n_blocks, LEVEL)
         note = "all or nothing is covered: binomial limit over the blocks"
-        got = (100 * low, 100 * high, None, cfg.level, boot.block_um, None, boot.n_blocks, 0)
+        got = (100 * low, 100 * high, None, LEVEL, boot.block_um, None, boot.n_blocks, 0)
         return Interval(*got, "exact", 100 * share, None, note)
     variance = max(fit.clustered_var, boot.variance)
     df = max(cfg.df_per_patch * fit.n_patches, cfg.min_df)
-    low, high = logit_limits(share, math.sqrt(variance), df=df, level=cfg.level)
+    low, high = logit_limits(share, math.sqrt(variance), df=df, level=LEVEL)
     return _made(share, low, high, math.sqrt(variance), df, boot, fit, cfg).scaled(100.0)
 
 
@@ -283,9 +282,9 @@ def _made(
     few = boot.n_draws == 0
     note = f"fewer than {cfg.min_blocks} blocks: variance from the fitted covariance" if few else ""
     method = "covariance" if few else "block_bootstrap"
-    shape = (cfg.level, boot.block_um, fit.length_um, boot.n_blocks, boot.n_draws)
+    shape = (LEVEL, boot.block_um, fit.length_um, boot.n_blocks, boot.n_draws)
     return Interval(low, high, sd, *shape, method, estimate, df, note)
 
 
-def _none(cfg: IntervalConfig, note: str) -> Interval:
-    return Interval(None, None, None, cfg.level, None, None, 0, 0, "none", None, None, note)
+def _none(note: str) -> Interval:
+    return Interval(None, None, None, LEVEL, None, None, 0, 0, "none", None, None, note)

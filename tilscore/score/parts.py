@@ -131,7 +131,8 @@ def divide(
     Parameters
     ----------
     regions : of `labels.Region`. tissue : of `labels.Area`.
-    given : [h w] bool on the grid of `regions`: the area that is the bed; None where the bed is to be found.
+    given : [h w] bool on the grid of `regions`: the area that is the bed; None where the bed is to be found. With
+        `bed.inside_only` it is found in that area.
     drawn : [h w] bool by kind (`roi.KINDS`), on the same grid.
     """
     drawn, grid = drawn or {}, regions.grid
@@ -156,7 +157,11 @@ def divide(
     free = values == Part.OUTSIDE_BED
     if benign is not None:
         values[free & _benign_zone(benign, nests, grid, cfg.benign_band_um)] = Part.BENIGN
-    reach = given if given is not None else find_reach(nests, grid, bed)
+    if given is not None and not bed.inside_only:
+        reach = given
+    else:
+        reach = find_reach(nests, values == Part.GLASS, grid, bed)
+        reach = reach if given is None else reach & given
     inside = (values == Part.OUTSIDE_BED) & reach
     values[inside] = _REGIONS[named[inside]]
     if cfg.edge_um > 0:

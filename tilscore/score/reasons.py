@@ -12,6 +12,9 @@ REASONS = {
     "no_stroma": "the tumour bed holds no stroma",
     "stroma_too_small": "the tumour bed holds too little stroma for a score",
     "roi_empty": "the given area holds no tissue",
+    "roi_left_out": "all tissue of the given area was drawn as not to be scored",
+    "no_tumour_in_area": "under 0.01 mm2 of tumour was seen in the given area, which was scored as it is: see on the "
+    "overlay whether tumour was missed",
     "little_tumour": "under 0.02 mm2 of tumour: see on the overlay whether it is tumour, and whether some was missed",
     "little_stroma": "under 0.1 mm2 of stroma: the score is uncertain",
     "wide_interval": "the 95 % interval of the density is wide: the score is uncertain",

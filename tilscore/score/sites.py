@@ -30,8 +30,8 @@ SITES = {
     "breast": Rule(source=_SALGADO),
     "lymph_node": Rule(
         "lymph_node",
-        "a lymph node: scored only between the nests of the deposit; the node's own lymphocytes cannot be told from "
-        "infiltrate, so compare with care",
+        "a lymph node: scored only between the nests of the deposit, or in the area that was drawn; the node's own "
+        "lymphocytes cannot be told from infiltrate, so compare with care",
         _HENDRY,
         inside_only=True,
     ),

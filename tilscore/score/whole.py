@@ -72,8 +72,10 @@ def score_with_parts(
     Parameters
     ----------
     regions : of `labels.Region`. tissue : of `labels.Area`.
-    given : [h w] bool on the grid of `regions`: the area that is the bed, e.g. the whole of a field.
-    drawn : [h w] bool on that grid by kind of drawn area (`roi.KINDS`); `roi` takes the place of `given`.
+    given : [h w] bool on the grid of `regions`: the area that is the bed, e.g. the whole of a field. At a site whose
+        own tissue is full of lymphocytes the bed is found in it, between the nests.
+    drawn : [h w] bool on that grid by kind of drawn area (`roi.KINDS`); `roi` takes the place of `given`, and is the
+        bed as it was drawn at every site.
     flags : reasons that are known beforehand, e.g. `low_resolution`.
     site, specimen : words of `sites.SITES` and `sites.SPECIMENS`; None where unknown.
     cell_areas_um2 : [n] measured area of each cell, where there is one.
@@ -86,8 +88,12 @@ def score_with_parts(
     cfg, drawn = cfg or ScoreConfig(), drawn or {}
     _check(cells, regions, tissue)
     where, how = rules(site, specimen)
-    given, bed = drawn.get("roi", given), bed_rules(cfg.bed, where)
+    roi = drawn.get("roi")
+    bed = cfg.bed if roi is not None else bed_rules(cfg.bed, where)
+    given = given if roi is None else roi
     parts = divide(regions, tissue, cfg, bed, given=given, drawn=drawn)
+    if bed.inside_only:
+        given = None  # the bed was found
     keep = (cells.label == Cell.INFLAMMATORY) & (cells.prob >= cfg.min_prob)
     areas = None if cell_areas_um2 is None else np.asarray(cell_areas_um2, np.float64)[keep]
     tils = Tils.of(cells[keep], parts, areas)
@@ -106,8 +112,8 @@ def score_with_parts(
         return Scored(Score(status="not_evaluable", reasons=(*why, *flags, *warned), **_NO_NUMBERS, **head), parts)
     head |= _scored(cells, tils, parts, cores, cfg, head["constants"])
     doubts = head.pop("doubts")
-    if given is None and parts.mm2(Part.TUMOUR) < cfg.little_tumour_mm2:
-        doubts = ("little_tumour", *doubts)
+    if parts.mm2(Part.TUMOUR) < (cfg.little_tumour_mm2 if given is None else cfg.min_tumour_mm2):
+        doubts = ("little_tumour" if given is None else "no_tumour_in_area", *doubts)
     if packed.any() and not cfg.aggregates.exclude:
         doubts = ("lymphoid_aggregates", *doubts)
     return Scored(Score(status="ok", reasons=(*flags, *doubts, *warned), **head), parts)
@@ -142,7 +148,8 @@ def _why_not(parts: Parts, cfg: ScoreConfig, given: Mask | None) -> tuple[str, .
     inside = sum(parts.n_px[p] for p in Part if p >= Part.EDGE)
     stroma_mm2, tumour_mm2, necrosis_px = parts.mm2(Part.STROMA), parts.mm2(Part.TUMOUR), _necrosis_px(parts)
     if given is not None and not inside:
-        return ("benign_only",) if parts.n_px[Part.BENIGN] else ("roi_empty",)
+        taken = parts.n_px[Part.EXCLUDED] + parts.n_px[Part.CRUSH]
+        return ("benign_only" if parts.n_px[Part.BENIGN] else "roi_left_out" if taken else "roi_empty",)
     if given is None and tumour_mm2 < cfg.min_tumour_mm2:
         if parts.benign_drawn:
             return ("benign_only",)

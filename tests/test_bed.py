@@ -1,0 +1,95 @@
+"""The bed: which pieces of tissue it lies on, and what a site changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from beds import GRID, maps, spread, with_nest
+
+from tilscore.errors import UsageError
+from tilscore.labels import Area, Region
+from tilscore.score import BedConfig, Score, ScoreConfig, score_slide
+from tilscore.space import BoxUm, Grid
+
+
+def two_cores(gap_um: float, *, across: Area = Area.GLASS) -> Score:
+    """Two cores side by side, 0.6 mm wide, tumour along the left edge of the first alone."""
+    regions, tissue = maps()
+    regions.values[:, :50] = Region.TUMOUR
+    tissue.values[:, 75 : 75 + round(gap_um / 8)] = across
+    return score_slide(spread(), regions, tissue, ScoreConfig(bed=BedConfig(radius_um=1000)))
+
+
+def test_the_bed_ends_at_glass() -> None:
+    """A core without tumour has no bed, however near the next one lies; a crack is none of its ends."""
+    apart, cracked = two_cores(120), two_cores(80)
+    assert apart.stroma_mm2 == pytest.approx(0.4 * 1.6)
+    assert [c["stroma_mm2"] for c in apart.cores] == pytest.approx([0.64, 0, 0])
+    assert apart.cores[1]["til_density_per_mm2"] is None
+    assert cracked.stroma_mm2 == pytest.approx((1.0 - 0.08) * 1.6, rel=0.01)
+
+
+@pytest.mark.parametrize("across", [Area.PEN, Area.BLUR, Area.FOLD])
+def test_the_bed_crosses_what_may_be_tissue(across: Area) -> None:
+    assert two_cores(120, across=across).stroma_mm2 == pytest.approx((1.0 - 0.12) * 1.6, rel=0.01)
+
+
+def test_each_core_has_the_bed_of_its_own_nests() -> None:
+    """A core with a nest at its far end gains nothing from its neighbour's."""
+    regions, tissue = maps()
+    tissue.values[:, 75:90] = Area.GLASS
+    regions.values[:, 100:150] = Region.TUMOUR  # the first core's right end, 400 to 600 um
+    alone = score_slide(spread(), regions, tissue).stroma_mm2
+    regions.values[:, 450:] = Region.TUMOUR  # the second one's right end, from 1,800 um on
+    both = score_slide(spread(), regions, tissue).stroma_mm2
+    assert both - alone == pytest.approx(0.25 * 1.6, rel=0.01)
+
+
+def test_a_field_is_as_large_as_its_picture() -> None:
+    """385 pixels of 1.3 um are 125.1 pixels of 4 um, and as many are counted as are half covered."""
+    level0 = Grid(1.3, 385, 386)
+    given = level0.at(4.0).centres_in(level0.box)
+    assert given.shape == (126, 126)
+    assert (given.any(0).sum(), given.any(1).sum()) == (125, 125)
+    assert Grid(4.0, 5, 4).centres_in(BoxUm(0, 0, 18.0, 17.9)).sum() == 5 * 4
+
+
+def test_a_lymph_node_is_scored_between_its_nests_only() -> None:
+    """Two bars of tumour 200 um apart: what lies between them counts, what lies outside does not."""
+    regions, tissue = maps()
+    regions.values[:, 200:225] = regions.values[:, 275:300] = Region.TUMOUR
+    breast = score_slide(spread(), regions, tissue, site="breast")
+    node = score_slide(spread(), regions, tissue, site="lymph_node")
+    assert node.stroma_mm2 == pytest.approx(0.2 * 1.6, rel=0.01)
+    assert breast.stroma_mm2 == pytest.approx(0.7 * 1.6, rel=0.01)
+    assert "lymph_node" in node.reasons
+    assert (breast.site, node.site) == ("breast", "lymph_node")
+    assert not {"site_unknown"} & {*breast.notes, *breast.reasons}
+    assert "site_unknown" in score_slide(spread(), regions, tissue).notes
+
+
+def test_a_field_of_a_lymph_node_is_scored_between_its_nests_and_a_drawn_area_as_drawn() -> None:
+    regions, tissue = maps()
+    regions.values[:, 200:225] = regions.values[:, 275:300] = Region.TUMOUR
+    everything = np.ones(GRID.shape, bool)
+    right = everything.copy()
+    right[:, :250] = False
+    field = score_slide(spread(), regions, tissue, site="lymph_node", given=everything)
+    assert field == score_slide(spread(), regions, tissue, site="lymph_node")
+    half = score_slide(spread(), regions, tissue, site="lymph_node", given=right)
+    assert half.stroma_mm2 == pytest.approx(0.1 * 1.6, rel=0.01)
+    drawn = score_slide(spread(), regions, tissue, site="lymph_node", given=everything, drawn={"roi": right})
+    assert drawn.stroma_mm2 == pytest.approx(0.9 * 1.6)
+    assert drawn.constants["bed"] == "given"
+
+
+def test_a_compact_deposit_in_a_node_has_no_stroma() -> None:
+    score = score_slide(spread(), *with_nest(), site="lymph_node")
+    assert score.status == "not_evaluable"
+    assert score.reasons[0] in ("no_stroma", "stroma_too_small")
+
+
+def test_organs_carry_their_warning() -> None:
+    assert "site_liver" in score_slide(spread(), *with_nest(), site="liver").reasons
+    with pytest.raises(UsageError, match="lymph_node"):
+        score_slide(spread(), *with_nest(), site="lymphnode")
