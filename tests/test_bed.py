@@ -8,7 +8,8 @@ from beds import GRID, maps, spread, with_nest
 
 from tilscore.errors import UsageError
 from tilscore.labels import Area, Region
-from tilscore.score import BedConfig, Score, ScoreConfig, score_slide
+from tilscore.raster import Raster
+from tilscore.score import BedConfig, Score, ScoreConfig, score_slide, score_with_parts
 from tilscore.space import BoxUm, Grid
 
 
@@ -46,12 +47,16 @@ def test_each_core_has_the_bed_of_its_own_nests() -> None:
 
 
 def test_a_field_is_as_large_as_its_picture() -> None:
-    """385 pixels of 1.3 um are 125.1 pixels of 4 um, and as many are counted as are half covered."""
-    level0 = Grid(1.3, 385, 386)
-    given = level0.at(4.0).centres_in(level0.box)
-    assert given.shape == (126, 126)
-    assert (given.any(0).sum(), given.any(1).sum()) == (125, 125)
-    assert Grid(4.0, 5, 4).centres_in(BoxUm(0, 0, 18.0, 17.9)).sum() == 5 * 4
+    """385 pixels of 1.3 um are 125.1 pixels of 4 um: a pixel that is covered by less than half is glass."""
+    level0 = Grid(1.3, 385, 385)
+    grid = level0.at(4.0)
+    regions = Raster(np.full(grid.shape, Region.STROMA, np.uint8), grid)
+    tissue = Raster(np.ones(level0.at(8.0).shape, np.uint8), level0.at(8.0))
+    made = score_with_parts(spread(), regions, tissue, given=np.ones(grid.shape, bool), box=level0.box)
+    assert grid.shape == (126, 126)
+    assert made.score.stroma_mm2 == made.score.tissue_mm2 == pytest.approx(0.5**2)
+    assert made.score.stroma_mm2 == pytest.approx(level0.box.area_mm2, rel=0.003)
+    assert Grid(4.0, 5, 4).centres_in(BoxUm(0, 0, 18.0, 13.9)).sum() == 5 * 3
 
 
 def test_a_lymph_node_is_scored_between_its_nests_only() -> None:

@@ -20,6 +20,7 @@ from tilscore.cells import read_cells
 from tilscore.cli import main
 from tilscore.job import ARTEFACTS
 from tilscore.modelstore import list_models
+from tilscore.panels import area_text
 from tilscore.phantom import PhantomConfig, write_phantom
 
 COLUMNS = (
@@ -136,12 +137,19 @@ def test_three_views_are_wrong_usage(phantom: Path, tmp_path: Path, capsys: pyte
 
 def test_a_drawn_area_is_the_bed(phantom: Path, tmp_path: Path) -> None:
     ring = [[600, 600], [1800, 600], [1800, 1600], [600, 1600], [600, 600]]
+    left = [[600, 600], [800, 600], [800, 1600], [600, 1600], [600, 600]]
     roi = tmp_path / "roi.geojson"
-    roi.write_text(json.dumps({"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}}))
+    features = [
+        {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [r]}, "properties": {"classification": c}}
+        for r, c in ((ring, {"name": "ROI"}), (left, {"name": "Fold"}))
+    ]
+    roi.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     assert run(phantom, "--roi", roi, "--geojson", out=tmp_path) == 0
     account = json.loads((tmp_path / "ph" / "score.json").read_text())["area_account_mm2"]
     bed = sum(account[k] for k in ("tumour", "stroma", "fat", "necrosis", "other"))
-    assert bed == pytest.approx(0.6 * 0.5, rel=0.05)
+    assert bed == pytest.approx(0.5 * 0.5, rel=0.05)
+    report = (tmp_path / "ph" / "report.html").read_text(encoding="utf-8")
+    assert f'<td>Fold</td><td class="num">{area_text(account["fold"])}</td>' in report
     with gzip.open(tmp_path / "ph" / "cells.geojson.gz", "rt", encoding="utf-8") as f:
         features = json.load(f)["features"]
     assert len(features) == len(read_cells(tmp_path / "ph" / "cells.parquet"))

@@ -16,6 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tilscore.bed import Mask
 from tilscore.cells import Cells, read_cells, write_cells
 from tilscore.config import as_values
@@ -32,7 +34,7 @@ from tilscore.raster import Raster, fill_polygons, read_raster, write_raster
 from tilscore.report import write_report
 from tilscore.roi import Polygon, read_areas
 from tilscore.score import Part, read_calibration, read_score, score_with_parts, write_score
-from tilscore.score.parts import as_regions, bed_of
+from tilscore.score.parts import as_regions, as_tissue, bed_of
 from tilscore.slide import Slide, SlideSpec
 from tilscore.spatial import spatial_statistics, write_spatial
 from tilscore.stain import read_stain
@@ -116,11 +118,12 @@ class SlideJob:
             regions,
             tissue,
             cfg,
-            given=regions.grid.centres_in(self.slide.level0.box) if self.slide.is_field else None,
+            given=np.ones(regions.grid.shape, bool) if self.slide.is_field else None,
             drawn=self._drawn(regions),
             flags=(*self.slide.flags, *stain.get("reasons", ())),
             site=self.spec.site,
             specimen=self.spec.specimen,
+            box=self.slide.level0.box,
         )
         made.score.constants["detection_threshold"] = self.notes.get("infer", {}).get("detection_threshold")
         write_raster(self.folder / "parts.tif", made.parts.raster, Part)
@@ -133,7 +136,7 @@ class SlideJob:
 
     def overlay(self) -> None:
         """Draw what was found."""
-        cells, regions, tissue = self._artefacts()
+        cells, regions, _ = self._artefacts()
         score, parts = read_score(self.folder / "score.json"), read_raster(self.folder / "parts.tif")
         evaluable = score.status == "ok"
         cfg = self.run.cfg.overlay
@@ -142,7 +145,7 @@ class SlideJob:
             cfg = replace(cfg, fields=replace(cfg.fields, prob_threshold=threshold))
         shown, lowest = as_regions(parts, regions), float(score.constants.get("min_prob", 0.0))
         how: dict[str, Any] = {"bed": bed_of(parts), "evaluable": evaluable, "cores": score.cores, "min_prob": lowest}
-        panels = draw_panels(self.slide, cells, shown, tissue, cfg, **how)
+        panels = draw_panels(self.slide, cells, shown, as_tissue(parts), cfg, **how)
         ident = self.notes.get("model", {}).get("ident", "unknown")
         title = Title(self.spec.slide_id, ident, self.slide.mpp, self.slide.mpp_source)
         write_overlay(self.folder / "overlay.png", compose(panels, score, title, cfg))

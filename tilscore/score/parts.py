@@ -13,7 +13,7 @@ from tilscore.bed import BedConfig, Mask, distance_px, find_nests, find_reach, w
 from tilscore.labels import Area, Region
 from tilscore.raster import Raster
 from tilscore.score.config import ScoreConfig
-from tilscore.space import Grid
+from tilscore.space import BoxUm, Grid
 
 
 class Part(IntEnum):
@@ -100,6 +100,13 @@ def bed_of(parts: Raster) -> Mask:
     return np.asarray(parts.values >= Part.OTHER)
 
 
+def as_tissue(parts: Raster) -> Raster:
+    """The map of `labels.Area` as it was scored: with what was drawn as pen, blur or fold."""
+    area = np.full(len(Part), Area.TISSUE, np.uint8)
+    area[list(_AREAS.values())] = list(_AREAS)
+    return Raster(area[parts.values], parts.grid)
+
+
 def as_regions(parts: Raster, regions: Raster) -> Raster:
     """The region map as it was scored: with what was drawn as necrosis in the bed."""
     values = regions.values.copy()
@@ -125,6 +132,7 @@ def divide(
     *,
     given: Mask | None = None,
     drawn: Mapping[str, Mask] | None = None,
+    box: BoxUm | None = None,
 ) -> Parts:
     """Divide a slide into its parts.
 
@@ -134,6 +142,7 @@ def divide(
     given : [h w] bool on the grid of `regions`: the area that is the bed; None where the bed is to be found. With
         `bed.inside_only` it is found in that area.
     drawn : [h w] bool by kind (`roi.KINDS`), on the same grid.
+    box : the slide; pixels of the map that it covers by less than half are glass.
     """
     drawn, grid = drawn or {}, regions.grid
     values = np.full(grid.shape, Part.OUTSIDE_BED, np.uint8)
@@ -142,6 +151,8 @@ def divide(
         named = named.copy()
         named[drawn["necrosis"]] = Region.NECROSIS
     area = tissue.on(grid).values
+    if box is not None:
+        area = np.where(grid.centres_in(box), area, np.uint8(Area.GLASS))
     for kind in ("crush", "exclude"):
         if kind in drawn:
             values[drawn[kind]] = _DRAWN[kind]

@@ -24,6 +24,7 @@ from tilscore.score.numbers import Tils, make_numbers
 from tilscore.score.parts import Part, Parts, divide
 from tilscore.score.result import Score
 from tilscore.score.sites import bed_rules, rules
+from tilscore.space import BoxUm
 
 Drawn = Mapping[str, Mask]
 
@@ -66,6 +67,7 @@ def score_with_parts(
     site: str | None = None,
     specimen: str | None = None,
     cell_areas_um2: NDArray[np.floating[Any]] | None = None,
+    box: BoxUm | None = None,
 ) -> Scored:
     """Score one slide (Salgado et al. 2015: stroma of the tumour bed only, the whole of it, no hotspots).
 
@@ -79,6 +81,7 @@ def score_with_parts(
     flags : reasons that are known beforehand, e.g. `low_resolution`.
     site, specimen : words of `sites.SITES` and `sites.SPECIMENS`; None where unknown.
     cell_areas_um2 : [n] measured area of each cell, where there is one.
+    box : the slide, whose last pixels the maps may reach beyond.
 
     Raises
     ------
@@ -91,7 +94,7 @@ def score_with_parts(
     roi = drawn.get("roi")
     bed = cfg.bed if roi is not None else bed_rules(cfg.bed, where)
     given = given if roi is None else roi
-    parts = divide(regions, tissue, cfg, bed, given=given, drawn=drawn)
+    parts = divide(regions, tissue, cfg, bed, given=given, drawn=drawn, box=box)
     if bed.inside_only:
         given = None  # the bed was found
     keep = (cells.label == Cell.INFLAMMATORY) & (cells.prob >= cfg.min_prob)
