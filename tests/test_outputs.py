@@ -8,11 +8,13 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 from beds import maps, spread, tils, with_nest
 
-from tilscore.cells import write_cells
+from tilscore.cells import Cells, write_cells
 from tilscore.errors import DataError, OutputError, UsageError
+from tilscore.labels import Cell
 from tilscore.outputs import update_scores
 from tilscore.raster import write_raster
 from tilscore.score import (
@@ -132,7 +134,8 @@ def test_two_runs_write_one_table(tmp_path: Path) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     regions, tissue = with_nest()
-    cells = spread()
+    tumour_cells = replace(spread(seed=1), label=np.full(600, Cell.EPITHELIAL))
+    cells = Cells.concat([spread(), tumour_cells])
     made = score_with_parts(cells, regions, tissue)
     out = tmp_path / "slide"
     write_cells(out / "cells.parquet", cells)
@@ -145,7 +148,8 @@ def test_explain_counts_again(folder: Path) -> None:
     made = explain_folder(find_folder("slide.svs", folder.parent))
     assert made["agrees"]
     again = {n["name"]: n["recomputed"] for n in made["numbers"] if n["recomputed"] is not None}
-    assert len(again) == 8
+    assert len(again) == 11
+    assert made["differences"] == []
     text = in_words(made)
     score = read_score(folder / "score.json")
     assert read_score(folder / "score.json") == score
@@ -155,10 +159,34 @@ def test_explain_counts_again(folder: Path) -> None:
     assert json.loads(json.dumps(made)) == made
 
 
-def test_explain_finds_a_number_that_was_changed(folder: Path) -> None:
+@pytest.mark.parametrize("to", ["more", None])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("til_density_per_mm2",),
+        ("contact_itil_density_per_mm2",),
+        ("n_tils",),
+        ("n_itils",),
+        ("stroma_mm2",),
+        ("tissue_mm2",),
+        ("compat", "tilab", "value"),
+        ("compat", "positive_patches_frac", "value"),
+        ("account", 12, "n_px"),
+        ("account", 7, "n_tils"),
+        ("cores", 0, "n_tils"),
+        ("cores", 1, "stroma_mm2"),
+    ],
+    ids=lambda keys: ".".join(map(str, keys)),
+)
+def test_explain_finds_what_was_changed(folder: Path, keys: tuple[str | int, ...], to: str | None) -> None:
+    if to is None and keys[0] in ("account", "cores", "stroma_mm2", "tissue_mm2"):
+        pytest.skip("never null")
     path = folder / "score.json"
     values = json.loads(path.read_text())
-    values["til_density_per_mm2"] += 1
+    entry = values
+    for key in keys[:-1]:
+        entry = entry[key]
+    entry[keys[-1]] = None if to is None else entry[keys[-1]] + 1
     path.write_text(json.dumps(values))
     made = explain_folder(folder)
     assert not made["agrees"]

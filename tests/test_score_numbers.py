@@ -171,9 +171,9 @@ def test_positive_patches_by_hand() -> None:
     mask = np.ones(grid.shape, bool)
     mask[10:, 10:] = False
     tils = np.array([10.0, 20, 60, 80, 90, 95]), np.array([10.0, 20, 10, 80, 90, 95])
-    assert positive_patches(tils, mask, grid, CompatConfig()) == pytest.approx(1 / 3)
-    assert positive_patches(tils, mask, grid, CompatConfig(patch_min_tils=1)) == pytest.approx(2 / 3)
-    assert positive_patches(tils, np.zeros_like(mask), grid, CompatConfig()) is None
+    assert positive_patches(tils, mask, grid, CompatConfig()) == (1, 3)
+    assert positive_patches(tils, mask, grid, CompatConfig(patch_min_tils=1)) == (2, 3)
+    assert positive_patches(tils, np.zeros_like(mask), grid, CompatConfig()) == (0, 0)
 
 
 def calibration(folder: Path, **changes: object) -> Path:

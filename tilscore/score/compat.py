@@ -59,6 +59,7 @@ def compat_numbers(
     til_areas_um2 : measured areas of the TILs in evaluable stroma; None where there are none.
     """
     n = len(tils_um[0])
+    n_positive, n_patches = positive_patches(bed_tils_um, evaluable, grid, cfg)
     overlap = morisita_horn(bed_tils_um, tumour_cells_um, cfg.tilab_patch_um)
     ratio = len(bed_tils_um[0]) / len(tumour_cells_um[0]) if len(tumour_cells_um[0]) else None
     values: dict[str, float | None] = {
@@ -68,7 +69,7 @@ def compat_numbers(
         "eastils_pct": None if til_areas_um2 is None else float(til_areas_um2.sum()) / (stroma_mm2 * 1e4),
         "tilab": None if overlap is None or ratio is None else 0.5 * overlap * ratio,
         "morisita_horn": overlap,
-        "positive_patches_frac": positive_patches(bed_tils_um, evaluable, grid, cfg),
+        "positive_patches_frac": n_positive / n_patches if n_patches else None,
     }
     return {name: {"value": value, "formula": FORMULAS[name]} for name, value in values.items()}
 
@@ -87,16 +88,15 @@ def morisita_horn(one_um: tuple[Floats, Floats], two_um: tuple[Floats, Floats], 
     return float(2 * (a * b).sum() / ((a * a).sum() + (b * b).sum()))
 
 
-def positive_patches(tils_um: tuple[Floats, Floats], evaluable: Mask, grid: Grid, cfg: CompatConfig) -> float | None:
-    """Share of the patches of evaluable tissue that hold TILs; None where there is no such patch."""
+def positive_patches(tils_um: tuple[Floats, Floats], evaluable: Mask, grid: Grid, cfg: CompatConfig) -> tuple[int, int]:
+    """How many patches of evaluable tissue hold TILs, and how many there are."""
     rows, cols = (np.floor((np.arange(n) + 0.5) * grid.mpp / cfg.patch_um).astype(np.int64) for n in grid.shape)
     if not evaluable.any():
-        return None
+        return 0, 0
     starts = [np.searchsorted(i, np.arange(i[-1] + 1)) for i in (rows, cols)]
     n_px = np.add.reduceat(np.add.reduceat(evaluable, starts[0], axis=0, dtype=np.int32), starts[1], axis=1)
     tissue = n_px >= cfg.patch_min_tissue_frac * np.outer(np.bincount(rows), np.bincount(cols))
     x, y = (np.floor(np.asarray(v, np.float64) / cfg.patch_um).astype(np.int64) for v in tils_um)
     inside = (x < tissue.shape[1]) & (y < tissue.shape[0])
     counts = np.bincount(y[inside] * tissue.shape[1] + x[inside], minlength=tissue.size).reshape(tissue.shape)
-    n_tissue = int(tissue.sum())
-    return int((tissue & (counts >= cfg.patch_min_tils)).sum()) / n_tissue if n_tissue else None
+    return int((tissue & (counts >= cfg.patch_min_tils)).sum()), int(tissue.sum())
