@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from typing import NamedTuple
 
 import cv2
@@ -60,6 +62,12 @@ def read_windows(
             future.cancel()
 
 
+def start_loading() -> None:
+    """Start the server that worker processes are forked from, so that it loads while this process does."""
+    _context()
+    forkserver.ensure_running()
+
+
 _POOLS: dict[int, ProcessPoolExecutor] = {}
 _OPEN: dict[tuple[SlideSpec, bool], Slide] = {}
 
@@ -67,10 +75,14 @@ _OPEN: dict[tuple[SlideSpec, bool], Slide] = {}
 def _pool(workers: int) -> ProcessPoolExecutor:
     """One pool for the whole run, from a fork server: no open reader and no torch thread is ever forked."""
     if workers not in _POOLS:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tilscore.blockreader"])
-        _POOLS[workers] = ProcessPoolExecutor(workers, mp_context=context)
+        _POOLS[workers] = ProcessPoolExecutor(workers, mp_context=_context())
     return _POOLS[workers]
+
+
+def _context() -> BaseContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tilscore.blockreader"])
+    return context
 
 
 def _read_in_worker(spec: SlideSpec, allow_upsampling: bool, window: Window) -> Pixels:

@@ -131,6 +131,10 @@ def stage(args: argparse.Namespace) -> int:
 
 
 def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool = False) -> int:
+    if "infer" in stages and args.workers != 0:
+        from tilscore.blockreader import start_loading
+
+        start_loading()
     from tilscore.inputs import read_inputs
     from tilscore.pipeline import Run, RunConfig, process
     from tilscore.score import check_words
