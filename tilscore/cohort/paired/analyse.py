@@ -14,10 +14,11 @@ import tilscore
 from tilscore.cohort.manifest.models import model_notes, pair_notes
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, with_scores
 from tilscore.cohort.manifest.read import read_manifest
-from tilscore.cohort.paired.change import COLUMNS, add_adjusted, adjustment, change_tests, detectable, with_multiplicity
+from tilscore.cohort.paired.change import COLUMNS, adjustment, change_tests, detectable, with_multiplicity
 from tilscore.cohort.paired.missing import later_timepoints, missing_pairs, missing_tests, scored
 from tilscore.cohort.paired.model import ModelResult, fit_model
 from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, confounded, shifts, unknown_sampling
+from tilscore.cohort.paired.reliable import add_adjusted
 from tilscore.cohort.paired.sensitivity import sensitivity
 from tilscore.cohort.paired.tables import plain, plain_rows, write_tables
 from tilscore.config import as_values
