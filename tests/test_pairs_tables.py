@@ -1,0 +1,28 @@
+"""The tables of the paired analysis: what is a definition of the score, and which model a row names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_pairs import CFG, cohort
+from test_pairs_sampling import as_manifest
+
+from tilscore.cohort.paired.analyse import analyse_tables
+
+
+def test_definitions_are_scores_and_nothing_carried() -> None:
+    manifest, scores = as_manifest(cohort().assign(stil_area_pct=10.0))
+    numbers = np.random.default_rng(0).integers(1, 90, len(manifest)).astype(float)
+    manifest = manifest.assign(ki67_pct=numbers, cd8_per_mm2=numbers)
+    tables, _ = analyse_tables(manifest, scores.assign(tiger_pct=numbers), CFG)
+    assert {"ki67_pct", "cd8_per_mm2"} <= set(tables["biopsies"].columns)
+    assert set(tables["sensitivity"]["definition"]) == {"til_density_per_mm2", "stil_area_pct", "tiger_pct"}
+
+
+@pytest.mark.parametrize("n", [4, 40])
+def test_no_fallback_is_named_where_none_was_tried(n: int) -> None:
+    tests = analyse_tables(*as_manifest(cohort(n=n)), CFG)[0]["tests"]
+    (row,) = tests[tests["test"].str.endswith("_model")].to_dict("records")
+    assert (row["test"], row["status"]) == ("mixed_model", "ok" if n == 40 else "not_evaluable")
+    assert pd.isna(row["flag"])
