@@ -25,10 +25,10 @@ from tilscore.cohort.assays.table import (
 )
 from tilscore.cohort.assays.tests import agreement, correlations, groups, not_evaluable, with_fdr
 from tilscore.cohort.manifest.models import model_notes
-from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_table
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure, to_scale
-from tilscore.cohort.paired.tables import plain, plain_rows
+from tilscore.cohort.paired.tables import plain, plain_rows, write_tables
 from tilscore.cohort.rank.reference import scores_file
 from tilscore.errors import UsageError
 from tilscore.files import sha256, write_json
@@ -56,7 +56,8 @@ def assays(
 ) -> dict[str, Any]:
     """The verb: join a table of other assays to the scores, test, and write the tables.
 
-    Writes `assays.csv` (one row a test), `joined.csv` (one row a patient), `km.csv`, `cox.csv` and `assays.json`.
+    Writes `assays.csv` (one row a test), `joined.csv` (one row a patient), `km.csv`, `cox.csv`, all of them as sheets
+    of `assays.xlsx`, and `assays.json`.
 
     Parameters
     ----------
@@ -100,10 +101,13 @@ def assays(
         "cox": survived["cox"],
     }
     result = dict(plain(result))
-    write_table(Path(out) / "assays.csv", found)
-    write_table(Path(out) / "joined.csv", _named(whole, what).reset_index())
-    write_table(Path(out) / "km.csv", pd.DataFrame(survived["curves"]).reindex(columns=KM_COLUMNS))
-    write_table(Path(out) / "cox.csv", pd.DataFrame(survived["cox"]).reindex(columns=COX_COLUMNS))
+    tables = {
+        "assays": found,
+        "joined": _named(whole, what).reset_index(),
+        "km": pd.DataFrame(survived["curves"]).reindex(columns=KM_COLUMNS),
+        "cox": pd.DataFrame(survived["cox"]).reindex(columns=COX_COLUMNS),
+    }
+    write_tables(Path(out), tables, "assays")
     write_json(Path(out) / "assays.json", result)
     return result
 
