@@ -230,10 +230,11 @@ def test_results_of_other_files_are_left_out_and_told(tmp_path: Path) -> None:
     assert {v for v in seen.page.values("href") if v.endswith(".csv")} == {
         f"{t}.csv" for t in ("slides", "biopsies", "pairs", "tests", "model", "shifts", "missing", "mde", "sensitivity")
     }
+    assert [v for v in seen.page.values("href") if v.endswith(".xlsx")] == ["tables.xlsx"]
     rank(seen.results / "slides.csv", seen.results, seen.out, n=3)
     assays(seen.results / "slides.csv", seen.results, seen.results / "assays.csv", seen.out)
     again = Page(write_page(seen.out, seen.results).read_text(encoding="utf-8"))
-    assert {"#rank", "#assays", "km.csv"} <= set(again.values("href"))
+    assert {"#rank", "#assays", "km.csv", "rank.xlsx", "assays.xlsx"} <= set(again.values("href"))
     assert "left out: run" not in again.text
 
 

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tilscore.cohort.paired.analyse import analyse
-from tilscore.cohort.paired.change import add_adjusted, change_tests
+from tilscore.cohort.paired.change import change_tests
 from tilscore.cohort.paired.missing import missing_tests
 from tilscore.cohort.paired.model import fit_model, mixed_variances, model_design
 from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, category, covariates, shifts
+from tilscore.cohort.paired.reliable import add_adjusted
 from tilscore.cohort.paired.tables import write_xlsx
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.stats.aligned import aligned_signed_rank, aligned_test

@@ -38,7 +38,6 @@ class Aligned:
     z, p : standardised statistic at 0 and its two-sided p (normal: t is too careful by simulation).
     estimate, low, high : centre of the change where no covariate changes, in the unit of the changes. A limit is
     infinite where the test rejects no centre on that side, however far.
-    adjusted : (n,) changes minus the covariates' part at the estimate.
     """
 
     n: int
@@ -48,7 +47,6 @@ class Aligned:
     estimate: float
     low: float
     high: float
-    adjusted: Floats
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,6 @@ class _Alignment:
 
     residuals: Floats
     c: Floats
-    basis: Floats
     inflation: float
 
     def z(self, thetas: Floats) -> Floats:
@@ -98,8 +95,7 @@ def aligned_signed_rank(changes: Floats, covariates: Floats, level: float = 0.95
         low = _crossing(lambda t: aligned.z(t) > critical, (bracket[0], estimate))
     if ends[1] < -critical:
         high = _crossing(lambda t: aligned.z(t) >= -critical, (estimate, bracket[1]))
-    effects = aligned.basis @ (aligned.basis.T @ (d - estimate))
-    return Aligned(d.size, float(aligned.c @ aligned.c), z, p, estimate, low, high, d - effects)
+    return Aligned(d.size, float(aligned.c @ aligned.c), z, p, estimate, low, high)
 
 
 def _align(changes: Floats, covariates: Floats) -> _Alignment:
@@ -114,7 +110,7 @@ def _align(changes: Floats, covariates: Floats) -> _Alignment:
     if weight < 1e-6:
         raise ValueError("the covariates explain the whole change")
     inflation = weight / max(1e-9, float(c**2 @ (1 - (basis**2).sum(1))))
-    return _Alignment(d - basis @ (basis.T @ d), c, basis, inflation)
+    return _Alignment(d - basis @ (basis.T @ d), c, inflation)
 
 
 def column_basis(x: Floats) -> Floats:

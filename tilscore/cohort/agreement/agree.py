@@ -12,7 +12,7 @@ from tilscore.cohort.agreement.readings import (
     need,
     numbers,
     outside,
-    percent_scale,
+    own_scale,
     read_long,
     read_names,
     read_table,
@@ -189,7 +189,9 @@ def _split_machine(
         robot = frame[mine].set_index("case")["score"]
         frame = frame[~mine]
     elif machine in readings.raw.columns:
-        robot = _one_each(frame["case"], numbers(readings.raw[machine]), table, machine) * readings.scale
+        robot = _one_each(frame["case"], numbers(readings.raw[machine]), table, machine)
+        robot, said = _in_percent(robot, scale, readings.scale)
+        notes += [f"{machine}: {text}" for text in said]
     else:
         path, _, column = machine.partition(".csv")
         found = Path(path + ".csv")
@@ -200,15 +202,19 @@ def _split_machine(
         other = read_table(found)
         need(other, [case, column], found)
         robot = _one_each(read_names(found, [case])[case], numbers(other[column]), found, column)
-        factor, note = percent_scale(robot.to_numpy(float), scale)
-        robot = robot * factor
-        said = [note] if note else [f"all scores multiplied by {factor:g} (--scale)"] if factor != 1 else []
-        notes += [f"{found.name}: {text}" for text in (*said, *outside(robot.to_numpy(float)))]
+        robot, said = _in_percent(robot, scale, readings.scale)
+        notes += [f"{found.name}: {text}" for text in said]
     if frame.empty:
         raise UsageError("no human reader is left beside the machine", where=table, found=machine)
     missing = frame["case"].nunique() - int(frame["case"].drop_duplicates().isin(robot.index).sum())
     notes += [f"{missing} cases have no machine score"] if missing else []
     return frame, robot, notes
+
+
+def _in_percent(robot: pd.Series, scale: float | None, beside: float) -> tuple[pd.Series, list[str]]:
+    """The machine's scores in percent by their own scale, and what was done to them."""
+    factor, said = own_scale(robot.to_numpy(float), scale, beside)
+    return robot * factor, [*said, *outside((robot * factor).to_numpy(float))]
 
 
 def _one_each(case: pd.Series, value: pd.Series, where: Path, column: str) -> pd.Series:

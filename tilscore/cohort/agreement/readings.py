@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+FRACTION_RANGE = (-0.5, 1.5)
+"""Where predictions of fractions lie that are not held within 0..1."""
+
+
 @dataclass(frozen=True)
 class Readings:
     """Scores in percent.
@@ -29,7 +33,7 @@ class Readings:
     notes : what was left out, chosen or rescaled.
     n_rows, n_where, n_not_numeric, n_without_name, n_repeated : rows read; left out by the condition, for a score that
         is no number, for no case or reader, and as earlier scores of the same reader and case.
-    scale : what scores were multiplied by.
+    scale : what scores were multiplied by; of two columns that differ in scale, the second one (`truth`).
     """
 
     frame: pd.DataFrame
@@ -115,6 +119,24 @@ def percent_scale(values: np.ndarray, scale: float | None) -> tuple[float, str |
     return 1.0, None
 
 
+def own_scale(values: np.ndarray, scale: float | None, beside: float) -> tuple[float, list[str]]:
+    """As `percent_scale` for a column that stands beside others, of which it may differ in scale.
+
+    Parameters
+    ----------
+    beside : factor of the scores beside. Where these are fractions, predictions may leave 0..1 somewhat and are
+        fractions still.
+    """
+    factor, note = percent_scale(values, scale)
+    if scale is not None:
+        return factor, [f"all scores multiplied by {factor:g} (--scale)"] if factor != 1 else []
+    low, high = FRACTION_RANGE
+    if factor < beside and len(values) and low <= values.min() and values.max() <= high:
+        about = f"all scores lie within {low:g}..{high:g}, as fractions do, and those beside are fractions"
+        return beside, [f"{about}: multiplied by {beside:g} (--scale 1 keeps them)"]
+    return factor, [note] if note else []
+
+
 def _order(table: pd.DataFrame, last: str | None, path: Path) -> tuple[pd.Series | None, str]:
     """Sort key of the readings and its name; None = order of the file."""
     import pandas as pd
@@ -196,6 +218,8 @@ def read_wide(
 ) -> Readings:
     """Two columns of one or several tables as two readers named after the columns; every row is a case.
 
+    Each column has a scale of its own: one may hold fractions and the other percentages.
+
     Raises
     ------
     UsageError : a file or column is unusable, or no row has both numbers.
@@ -212,17 +236,24 @@ def read_wide(
     both = pd.DataFrame({"pred": numbers(chosen[pred]), "truth": numbers(chosen[truth])}).dropna()
     if both.empty:
         raise UsageError("no row has both numbers", where=paths[0], found=f"{len(table)} rows")
-    factor, note = percent_scale(both.to_numpy().ravel(), scale)
+    named = (("pred", pred), ("truth", truth if truth != pred else f"{truth} (truth)"))
+    beside = {key: percent_scale(both[key].to_numpy(), scale)[0] for key in both}
+    scales = {
+        "pred": own_scale(both["pred"].to_numpy(), scale, beside["truth"]),
+        "truth": own_scale(both["truth"].to_numpy(), scale, beside["pred"]),
+    }
     case = both.index.astype(str)
     frame = pd.concat(
         [
-            pd.DataFrame({"case": case, "reader": name, "score": both[key].to_numpy() * factor})
-            for key, name in (("pred", pred), ("truth", truth if truth != pred else f"{truth} (truth)"))
+            pd.DataFrame({"case": case, "reader": name, "score": both[key].to_numpy() * scales[key][0]})
+            for key, name in named
         ],
         ignore_index=True,
     )
     n_where, n_text = len(table) - len(chosen), len(chosen) - len(both)
     notes = [f"{n_where} of {len(table)} rows left out by --where"] if where else []
     notes += [f"{n_text} rows left out: {pred} or {truth} is empty or no number"] if n_text else []
-    notes += ([note] if note else []) + outside(frame["score"].to_numpy())
-    return Readings(frame, both, tuple(notes), len(table), n_where, n_text, 0, 0, factor)
+    for key, name in named:
+        told = [*scales[key][1], *outside(both[key].to_numpy() * scales[key][0])]
+        notes += [f"{name}: {text}" for text in told]
+    return Readings(frame, both, tuple(notes), len(table), n_where, n_text, 0, 0, scales["truth"][0])

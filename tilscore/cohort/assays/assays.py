@@ -25,10 +25,10 @@ from tilscore.cohort.assays.table import (
 )
 from tilscore.cohort.assays.tests import agreement, correlations, groups, not_evaluable, with_fdr
 from tilscore.cohort.manifest.models import model_notes
-from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_table
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure, to_scale
-from tilscore.cohort.paired.tables import plain, plain_rows
+from tilscore.cohort.paired.tables import plain, plain_rows, write_tables
 from tilscore.cohort.rank.reference import scores_file
 from tilscore.errors import UsageError
 from tilscore.files import sha256, write_json
@@ -56,7 +56,8 @@ def assays(
 ) -> dict[str, Any]:
     """The verb: join a table of other assays to the scores, test, and write the tables.
 
-    Writes `assays.csv` (one row a test), `joined.csv` (one row a patient), `km.csv`, `cox.csv` and `assays.json`.
+    Writes `assays.csv` (one row a test), `joined.csv` (one row a patient), `km.csv`, `cox.csv`, all of them as sheets
+    of `assays.xlsx`, and `assays.json`.
 
     Parameters
     ----------
@@ -80,13 +81,13 @@ def assays(
     if Path(table).resolve() == (Path(out) / "assays.csv").resolve():
         raise UsageError("the table would be written over", where=table, do="give another --out, or rename the table")
     slides, scores, other = read_manifest(manifest), read_scores(results), read_assays(table)
-    _known(other, [*densities, *flags])
+    _known(other, flags, densities)
     outcomes = survival_columns(other.columns, survival)
     theirs = {column for _, *both in outcomes for column in both}
     assayed = of_patients(other, time, theirs)
     whole = joined(slides, scores, assayed, time, what)
-    block = joined(same_blocks(slides, other), scores, assayed, time, what) if other.has_block else whole
-    kinds, notes = kinds_of(other, theirs, flags)
+    kinds, notes = kinds_of(other, theirs, flags, densities)
+    block = _by_block([n for n, kind in kinds.items() if kind == "number"], slides, other, whole, time, scores, what)
     tests = _tests(whole, block, kinds, densities, what)
     survived = _survival(whole, outcomes, what, time, km_groups)
     found = with_fdr([*tests, *survived["tests"]])
@@ -94,16 +95,19 @@ def assays(
     result = _head({"manifest": Path(manifest), "scores": scores_file(results), "assays": Path(table)}) | {
         "settings": {"timepoint": time, "measure": measure, "offset_per_mm2": OFFSET_PER_MM2, "km_groups": km_groups},
         "counts": _counts(whole, other),
-        "notes": [*notes, *negative_times(whole, outcomes), *_notes(whole, block, other)],
+        "notes": [*notes, *negative_times(whole, outcomes), *_notes(whole, block, other, time)],
         "tests": plain_rows(found),
         "km": survived["summary"],
         "cox": survived["cox"],
     }
     result = dict(plain(result))
-    write_table(Path(out) / "assays.csv", found)
-    write_table(Path(out) / "joined.csv", _named(whole, what).reset_index())
-    write_table(Path(out) / "km.csv", pd.DataFrame(survived["curves"]).reindex(columns=KM_COLUMNS))
-    write_table(Path(out) / "cox.csv", pd.DataFrame(survived["cox"]).reindex(columns=COX_COLUMNS))
+    tables = {
+        "assays": found,
+        "joined": _named(whole, what).reset_index(),
+        "km": pd.DataFrame(survived["curves"]).reindex(columns=KM_COLUMNS),
+        "cox": pd.DataFrame(survived["cox"]).reindex(columns=COX_COLUMNS),
+    }
+    write_tables(Path(out), tables, "assays")
     write_json(Path(out) / "assays.json", result)
     return result
 
@@ -131,10 +135,13 @@ def _check(timepoint: str, measure: str, km_groups: int) -> tuple[Measure, str]:
     return what, time
 
 
-def _known(other: Assays, names: Sequence[str]) -> None:
-    for name in names:
-        if name not in [*other.columns, "response", "arm"]:
+def _known(other: Assays, flags: Sequence[str], densities: Sequence[str]) -> None:
+    for name in (*flags, *densities):
+        if name not in other.columns and (name in densities or name not in ("response", "arm")):
             raise UsageError("the assays have no such column", found=name, do="they are: " + ", ".join(other.columns))
+    for name in densities:
+        if name not in flags and not pd.api.types.is_numeric_dtype(other.table[name]):
+            raise UsageError("the column does not hold numbers", where="--densities", found=name)
 
 
 def joined(
@@ -151,15 +158,39 @@ def joined(
     return kept.assign(**scored).join(assayed)
 
 
+def _by_block(
+    names: Sequence[str],
+    slides: pd.DataFrame,
+    other: Assays,
+    whole: pd.DataFrame,
+    timepoint: str,
+    scores: pd.DataFrame,
+    what: Measure,
+) -> dict[str, pd.DataFrame]:
+    """For each assay the joined table of the slides of its blocks; slides are pooled once for assays of one block."""
+    assayed = whole[[c for c in other.columns if c in whole]]
+    pooled: dict[tuple[int, ...], pd.DataFrame] = {tuple(slides.index): whole}
+    found = {}
+    for name in names:
+        chosen = same_blocks(slides, other, name, timepoint)
+        key = tuple(chosen.index)
+        if key not in pooled:
+            pooled[key] = joined(chosen, scores, assayed, timepoint, what)
+        found[name] = pooled[key]
+    return found
+
+
 def _named(whole: pd.DataFrame, what: Measure) -> pd.DataFrame:
     """The joined table with the names that the scores have elsewhere."""
     names = {"density": MEASURES[0].column} | ({} if what is MEASURES[0] else {"shown": what.column})
     return whole.drop(columns=["y"] if "shown" in names else ["y", "shown"]).rename(columns=names)
 
 
-def kinds_of(other: Assays, taken: Collection[str], flags: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def kinds_of(
+    other: Assays, taken: Collection[str], flags: Sequence[str], densities: Sequence[str] = ()
+) -> tuple[dict[str, str], list[str]]:
     """What is tested of each column (`number` or `group`) but those taken as outcomes, and notes on those that are
-    not."""
+    not. Densities (`densities`, and names that end in `_per_mm2`) are numbers however few values they have."""
     kinds: dict[str, str] = {}
     notes = []
     for name in other.columns:
@@ -169,7 +200,9 @@ def kinds_of(other: Assays, taken: Collection[str], flags: Sequence[str]) -> tup
         n, whole = known.nunique(), is_number and bool((known == known.round()).all())
         if name in taken:
             continue
-        if name in flags or (2 <= n <= MOST_GROUPS and (n == 2 or not is_number or whole)):
+        is_density = is_number and (name in densities or name.endswith("_per_mm2"))
+        few = 2 <= n <= MOST_GROUPS and (n == 2 or not is_number or whole)
+        if name in flags or (few and not is_density):
             kinds[name] = "group"
         elif is_number and n > 1:
             kinds[name] = "number"
@@ -179,7 +212,7 @@ def kinds_of(other: Assays, taken: Collection[str], flags: Sequence[str]) -> tup
 
 
 def _tests(
-    whole: pd.DataFrame, block: pd.DataFrame, kinds: dict[str, str], densities: Sequence[str], what: Measure
+    whole: pd.DataFrame, block: dict[str, pd.DataFrame], kinds: dict[str, str], densities: Sequence[str], what: Measure
 ) -> list[dict[str, Any]]:
     """All tests but those of outcome."""
     rows: list[dict[str, Any]] = []
@@ -191,10 +224,12 @@ def _tests(
                 continue
             rows.append({"assay": name, "family": "group"} | groups(frame, name, is_log=what.scale == "log"))
             continue
-        rho = correlations(block, name)
+        rho = correlations(block[name], name)
         rows += [{"assay": name, "family": row["test"]} | row for row in rho]
         if is_density and (name in densities or (not densities and name.endswith("_per_mm2"))):
-            rows += [{"assay": name, "family": "agreement"} | row for row in agreement(block, name, OFFSET_PER_MM2)]
+            rows += [
+                {"assay": name, "family": "agreement"} | row for row in agreement(block[name], name, OFFSET_PER_MM2)
+            ]
     return rows
 
 
@@ -231,14 +266,20 @@ def _counts(whole: pd.DataFrame, other: Assays) -> dict[str, int]:
     }
 
 
-def _notes(whole: pd.DataFrame, block: pd.DataFrame, other: Assays) -> list[str]:
+def _notes(whole: pd.DataFrame, block: dict[str, pd.DataFrame], other: Assays, timepoint: str) -> list[str]:
     notes = []
     asked = set(other.table["patient_id"])
     without = len(asked - set(whole.index))
     if without:
         notes.append(f"{without} patients of the assays have no score at this time point and are in no test.")
     if other.has_block:
-        lost = len(set(whole.index) - set(block.index))
-        notes.append(f"Correlations use the slides of the stated blocks; {lost} patients have no score of that block.")
+        lost = {n: len(set(whole.index[whole[n].notna()]) - set(frame.index)) for n, frame in block.items()}
+        of = ", ".join(f"{n} ({count} patients)" for n, count in lost.items() if count)
+        notes.append(
+            "Correlations use the slides of the blocks that an assay states; "
+            + (f"left out, as they have no score of that block: {of}." if of else "nobody is left out for that.")
+        )
+        if (other.table.loc[other.table["block"] != "", "timepoint"] == "").any():
+            notes.append(f"Blocks of rows without a time point are taken as those of the {timepoint} biopsy.")
     notes.append("Each patient is in a test once. An association is no effect, and measurement error weakens it.")
     return notes

@@ -180,11 +180,17 @@ def _one(values: pd.Series) -> str:
     return str(words.pop()) if len(words) == 1 else ""
 
 
-def same_blocks(manifest: pd.DataFrame, assays: Assays) -> pd.DataFrame:
-    """Slides of the blocks that the assays were made of, where they state one; all slides of a biopsy where not."""
-    table = assays.table.assign(block=assays.table["block"].map(_spelled))
+def same_blocks(manifest: pd.DataFrame, assays: Assays, name: str, timepoint: str) -> pd.DataFrame:
+    """Slides of the blocks that an assay was made of, where its rows state one; all slides of a biopsy where not.
+
+    Parameters
+    ----------
+    name : column of the assay; rows without a value of it state no block. timepoint : of rows that state none.
+    """
+    table = _stated(assays, name)
+    table = table.assign(block=table["block"].map(_spelled))
     stated = table[table["block"] != ""]
-    times = stated["timepoint"].replace("", "baseline")
+    times = stated["timepoint"].replace("", timepoint)
     blocks = set(zip(stated["patient_id"], times, stated["block"], strict=True))
     biopsies = {(p, t) for p, t, _ in blocks}
     keys = zip(manifest["patient_id"], manifest["timepoint"], manifest["block"].map(_spelled), strict=True)

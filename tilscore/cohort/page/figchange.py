@@ -104,7 +104,10 @@ def _series(axes: Axes, table: pd.DataFrame, later: list[str]) -> None:
 
 
 def waterfall(found: Gathered, measure: Measure) -> Figure:
-    """Each patient's adjusted change with the interval of its measurement, sorted; reliable changes in colour."""
+    """Each patient's adjusted change with the interval of its measurement, sorted; reliable changes in colour.
+
+    Patients whose change cannot be adjusted stand last, without a bar.
+    """
     known = found.pairs[found.pairs[measure.delta].notna()]
     later = [t for t in found.later if (known["timepoint"] == t).any()]
     figure = new_figure(11.0, 2.9 * len(later))
@@ -118,7 +121,8 @@ def _bars(axes: Axes, table: pd.DataFrame, measure: Measure, timepoint: str) -> 
     log = measure.scale == "log"
     table = table.sort_values(f"{measure.name}_adjusted", kind="stable")
     plain, change = (table[c].to_numpy(float) for c in (measure.delta, f"{measure.name}_adjusted"))
-    limits = [table[f"{measure.delta}_{end}"].to_numpy(float) + change - plain for end in ("low", "high")]
+    moved = np.nan_to_num(change - plain)
+    limits = [table[f"{measure.delta}_{end}"].to_numpy(float) + moved for end in ("low", "high")]
     if log:
         plain, change, limits = np.exp(plain), np.exp(change), [np.exp(v) for v in limits]
     at, zero = np.arange(len(table)), 1.0 if log else 0.0
@@ -133,7 +137,7 @@ def _bars(axes: Axes, table: pd.DataFrame, measure: Measure, timepoint: str) -> 
     axes.set_xticks(at if named else [], names, rotation=90, fontsize=7)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.8, len(table) - 0.2)
-    _reach(axes, np.concatenate([plain, change]), limits, log)
+    _reach(axes, np.concatenate([plain, change[np.isfinite(change)]]), limits, log)
     for word, sign, side in (("increase", "^", 1), ("decrease", "v", 0)):
         here = words == word
         if here.any():
@@ -141,7 +145,8 @@ def _bars(axes: Axes, table: pd.DataFrame, measure: Measure, timepoint: str) -> 
             axes.plot(at[here], tip, sign, color=UP if side else DOWN, markersize=6, clip_on=False)
     axes.grid(axis="y")
     n_up, n_down = (int((words == w).sum()) for w in ("increase", "decrease"))
-    title = f"{time_name(timepoint)}: {len(table)} patients; beyond measurement error {n_up} up, {n_down} down"
+    judged = f"beyond measurement error {n_up} up, {n_down} down" if pd.notna(words).any() else "none is judged"
+    title = f"{time_name(timepoint)}: {len(table)} patients; {judged}"
     axes.set_title(title)
 
 

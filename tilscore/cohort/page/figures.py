@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tilscore.cohort.page.figchange import FLOOR_PER_MM2, N_SITES, sites, spaghetti, waterfall
 from tilscore.cohort.page.figsurvival import kaplan_meier_figure
 from tilscore.cohort.page.figtests import draw_flow, draw_forest, draw_shifts, sensitivity_forest, tests_forest
 from tilscore.cohort.page.gathered import Gathered, rows
-from tilscore.cohort.page.inksvg import make_svg
+from tilscore.cohort.page.inksvg import make_svg, time_name
+from tilscore.cohort.page.told import BY_ERROR_ALONE, NO_INDEX, reason_words
 from tilscore.cohort.paired.pairs import MEASURES
 from tilscore.files import write_text
 
@@ -61,7 +62,8 @@ def _wanted(found: Gathered) -> list[tuple[str, str, str, Callable[[], Figure]]]
     wanted.append(("spaghetti", "Patients over time", _SPAGHETTI, partial(spaghetti, found)))
     for measure in (m for m in MEASURES if m.delta in found.pairs and found.pairs[m.delta].notna().any()):
         title = f"Change of each patient: {TITLES[measure.name]}"
-        wanted.append((f"waterfall_{measure.name}", title, _WATERFALL, partial(waterfall, found, measure)))
+        caption = waterfall_caption(found, measure.name)
+        wanted.append((f"waterfall_{measure.name}", title, caption, partial(waterfall, found, measure)))
     for measure in (m for m in MEASURES if rows(found, "tests", measure=m.name)):
         forest = tests_forest(found, measure.name)
         title = f"Tests of change: {TITLES[measure.name]}"
@@ -77,6 +79,32 @@ def _wanted(found: Gathered) -> list[tuple[str, str, str, Callable[[], Figure]]]
     return wanted
 
 
+def waterfall_caption(found: Gathered, measure: str) -> str:
+    """What the bars of a measure are at each time point, and what marks a patient."""
+    said: dict[str, list[str]] = {}
+    lacks = set()
+    for timepoint in found.later:
+        pairs = [r for r in rows(found, "pairs", timepoint=timepoint) if r.get(f"{measure}_rci_basis")]
+        lacks |= {r[f"{measure}_rci_reason"] for r in pairs} - {None}
+        for basis in sorted({r[f"{measure}_rci_basis"] for r in pairs}):
+            tests = rows(found, "tests", timepoint=timepoint, measure=measure, test="wilcoxon_adjusted")
+            said.setdefault(_bar(basis, tests), []).append(time_name(timepoint))
+    bars = [f"Bar ({', '.join(times)}): {what}." for what, times in said.items()]
+    if len(bars) == 1:
+        bars = [f"Bar: {what}." for what in said]
+    whys = [words for reason, words in NO_INDEX.items() if reason in lacks]
+    grey = [f"Not judged, and never in colour: patients where {', or '.join(whys)}."] if whys else []
+    return " ".join([*bars, _WATERFALL, *grey])
+
+
+def _bar(basis: str, tests: list[dict[str, Any]]) -> str:
+    if basis == "adjusted":
+        return "change without the part that the sampling explains, as the other pairs tell it"
+    if tests and tests[0]["status"] != "ok":
+        return f"change as measured, not adjusted: {reason_words(tests[0]['reason']).rstrip('.')}"
+    return "change as measured, as nothing differs in the sampling that is known"
+
+
 _SURVIVAL = "Kaplan-Meier curves of patients with a low or high score, with 95 % intervals; groups are not adjusted."
 _SITES = (
     "Each mark is a biopsy, the bar the median of at least 3. Levels differ by site and specimen without any "
@@ -87,10 +115,9 @@ _SPAGHETTI = (
     f"level that is read. Medians are of the pairs shown. Densities below {FLOOR_PER_MM2:g} per mm² are drawn there."
 )
 _WATERFALL = (
-    "Bar: change without the part that the sampling explains. Line: 95 % interval of the measurement alone, from both "
-    "biopsies' areas and counts, cut where it leaves the figure. Open circle: the change as measured. Blue with a "
-    "triangle up, orange with a triangle down: reliable change (beyond 1.96 standard errors); about 1 "
-    "patient in 20 gets there by chance where nothing changed."
+    "Line: 95 % interval of the measurement alone, from both biopsies' areas and counts, cut where it leaves the "
+    "figure. Open circle: the change as measured. Blue with a triangle up, orange with a triangle down: beyond 1.96 "
+    f"standard errors of measurement and adjustment; about 1 patient in 20 gets there {BY_ERROR_ALONE}."
 )
 _TESTS = (
     "Estimates with 95 % intervals, not corrected for the number of time points. The open circle ignores that later "

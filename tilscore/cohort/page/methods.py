@@ -92,7 +92,9 @@ def _single(found: Gathered, cite: Any) -> str:
     low, high = found.analysis["settings"]["categories_pct"]
     return (
         "A single patient's change was called reliable where it exceeded 1.96 times its standard error of measurement "
-        f"{cite('jacobson')}. Categories of sTIL were 0 to {low:g}, above {low:g} to {high:g}, and above {high:g} %."
+        f"{cite('jacobson')}, without the part that the sampling explains in the other pairs (least squares without "
+        "the patient; its HC2 error was added). "
+        f"Categories of sTIL were 0 to {low:g}, above {low:g} to {high:g}, and above {high:g} %."
     )
 
 

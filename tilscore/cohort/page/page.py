@@ -47,6 +47,11 @@ TABLES = {
     "km": "survival curves",
     "cox": "Cox models",
 }
+BOOKS = {
+    "tables": "the tables of the analysis as sheets",
+    "rank": "ranks and shortlist as sheets",
+    "assays": "the tables of the assays as sheets",
+}
 LIMITS = (
     "A baseline core and a later resection of another site read differently without any treatment. What is adjusted "
     "for rests on the pairs at hand; what was not recorded (tumour content, fixation) is not.",
@@ -122,7 +127,7 @@ def render(found: Gathered, drawn: list[Drawn], links: Mapping[str, str]) -> str
         assay_notes=[] if found.assays is None else [str(n) for n in found.assays.get("notes") or []],
         n_rows=N_ROWS,
         tables=_tables(found),
-        xlsx=(found.out / "tables.xlsx").is_file(),
+        books=_books(found),
         methods=paragraphs,
         references=references,
         limits=LIMITS,
@@ -133,6 +138,11 @@ def _tables(found: Gathered) -> dict[str, str]:
     """The tables that are there, each with what it holds, but for those of stale results."""
     stale = {table for verb in found.stale for table in _OF_VERBS[verb]}
     return {t: what for t, what in TABLES.items() if t not in stale and (found.out / f"{t}.csv").is_file()}
+
+
+def _books(found: Gathered) -> dict[str, str]:
+    """The workbooks that are there, each with what it holds, but for those of stale results."""
+    return {b: what for b, what in BOOKS.items() if b not in found.stale and (found.out / f"{b}.xlsx").is_file()}
 
 
 def reports(found: Gathered, results: Path | None) -> dict[str, str]:

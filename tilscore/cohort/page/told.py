@@ -13,6 +13,17 @@ from tilscore.cohort.page.inksvg import time_name
 MEASURES = {"density": "TIL density", "stil": "sTIL area", "calibrated": "calibrated sTIL"}
 NO_LIMIT = "no limit"
 """Said for the end of an interval that does not exist."""
+BY_ERROR_ALONE = (
+    "by measurement error alone; two biopsies of an unchanged tumour differ by more than that, as an interval holds "
+    "the sampling within the tissue seen"
+)
+NO_INDEX = {
+    "rare_difference": "too few other pairs differ in that way",
+    "high_leverage": "the other pairs tell too little of such a difference",
+    "sampling_differs": "specimen or site differ and are not adjusted for",
+    "no_interval": "there is no interval",
+}
+"""Why a patient's change is not called reliable or not, by `rci_reason` of the pairs."""
 _STALE = "in this folder are of another manifest or other scores than this analysis, and are left out"
 FACTORS = {"area": "evaluable area", "cores": "number of cores", "specimen": "specimen type", "site": "site"}
 
@@ -100,14 +111,20 @@ def _points(found: Gathered, timepoint: str, measure: str) -> str:
 
 
 def _reliable(found: Gathered, timepoint: str) -> str:
-    words = [r.get("density_reliable") for r in rows(found, "pairs", timepoint=timepoint)]
-    known = [w for w in words if w]
+    """How many single changes are beyond measurement error, and how many cannot be judged."""
+    pairs = rows(found, "pairs", timepoint=timepoint)
+    known = [word for word in (row.get("density_reliable") for row in pairs) if word]
+    lacking: dict[str, int] = {}
+    for row in pairs:
+        if why := row.get("density_rci_reason"):
+            lacking[why] = lacking.get(why, 0) + 1
+    whys = "; ".join(f"{n} as {NO_INDEX.get(why, why)}" for why, n in lacking.items())
     if not known:
-        return "No patient has an interval, so no single change can be called reliable."
+        return f"No single change can be called reliable: {whys or NO_INDEX['no_interval']}."
     up, down = known.count("increase"), known.count("decrease")
     return (
-        f"Of {len(known)} patients, {up} rose and {down} fell by more than measurement error explains "
-        f"(about {0.05 * len(known):.0f} would if nothing changed)."
+        f"Of {len(known)} patients, {up} rose and {down} fell by more than measurement error explains (about "
+        f"{0.05 * len(known):.0f} would {BY_ERROR_ALONE})." + (f" Not judged: {whys}." if whys else "")
     )
 
 

@@ -14,10 +14,11 @@ import tilscore
 from tilscore.cohort.manifest.models import model_notes, pair_notes
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, with_scores
 from tilscore.cohort.manifest.read import read_manifest
-from tilscore.cohort.paired.change import COLUMNS, add_adjusted, adjustment, change_tests, detectable, with_multiplicity
+from tilscore.cohort.paired.change import COLUMNS, adjustment, change_tests, detectable, with_multiplicity
 from tilscore.cohort.paired.missing import later_timepoints, missing_pairs, missing_tests, scored
-from tilscore.cohort.paired.model import ModelResult, fit_model
+from tilscore.cohort.paired.model import FALLBACK, ModelResult, fit_model
 from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, confounded, shifts, unknown_sampling
+from tilscore.cohort.paired.reliable import add_adjusted
 from tilscore.cohort.paired.sensitivity import sensitivity
 from tilscore.cohort.paired.tables import plain, plain_rows, write_tables
 from tilscore.config import as_values
@@ -83,7 +84,7 @@ def analyse_tables(
         "shifts": shifts(pairs, cfg),
         "missing": missing_pairs(biopsies),
         "mde": detectable(pairs, planned_pairs(biopsies), cfg),
-        "sensitivity": sensitivity(biopsies, cfg),
+        "sensitivity": sensitivity(biopsies, set(scores.columns) - set(manifest.columns), cfg),
     }
     flow = _flow(manifest, scores, slides, biopsies, pairs)
     notes = [*pair_notes(pairs), *model_notes(biopsies), *model.notes, *_notes(tables["tests"], flow)]
@@ -125,7 +126,7 @@ def _tests(biopsies: pd.DataFrame, pairs: pd.DataFrame, model: ModelResult, cfg:
     later = later_timepoints(biopsies)
     fitted = {row["term"].removeprefix(TIMEPOINT): row for row in model.rows if row["term"].startswith(TIMEPOINT)}
     about = model.diagnostics
-    kind = "mixed_model" if about.get("kind") == "mixed" else "fixed_effects_model"
+    kind = "fixed_effects_model" if about.get("kind") == FALLBACK else "mixed_model"
     reason = about.get("reason") or "too_few_pairs at this time point"
     used, dropped = about.get("adjusted_for", []), about.get("not_adjusted_for", [])
     for timepoint in later:

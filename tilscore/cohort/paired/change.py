@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Covariates, Measure, confounded, covariates
 from tilscore.stats.aligned import aligned_signed_rank, column_basis
@@ -243,29 +242,3 @@ def _mde(n: int, sd: float, inflation: float, n_used: int, measure: Measure, cfg
     normal = minimum_detectable_normal(n, sd * math.sqrt(inflation), alpha=cfg.alpha, power=cfg.power)
     ratio = math.exp(mde) if measure.scale == "log" else None
     return out | {"mde": mde, "mde_normal": normal, "ratio": ratio, "status": "ok", "reason": None}
-
-
-def add_adjusted(pairs: pd.DataFrame, cfg: AnalyseConfig) -> pd.DataFrame:
-    """Each patient's delta without the part that the sampling explains, its index, and whether the change is reliable.
-
-    Adds for each measure `_adjusted` (delta), `_rci_adjusted` and `_reliable` (`increase`, `decrease`, `none`; None
-    where the measurement error is not known). Where no adjustment can be made, the plain delta is used and
-    `rci_basis` says `plain`.
-    """
-    out = pairs.copy()
-    out["rci_basis"] = "plain"
-    limit = float(stats.norm.ppf(0.975))
-    for measure in (m for m in MEASURES if m.delta in pairs):
-        out[f"{measure.name}_adjusted"] = out[measure.delta]
-        for _, group in pairs.groupby("timepoint", sort=False):
-            known = group[group[measure.delta].notna()]
-            found = covariates(known, cfg)
-            if unusable(known, measure, found, cfg) is None and found.names:
-                test = aligned_signed_rank(known[measure.delta].to_numpy(float), found.x, cfg.level)
-                out.loc[known.index, f"{measure.name}_adjusted"] = test.adjusted
-                out.loc[known.index, "rci_basis"] = "adjusted"
-        rci = out[f"{measure.name}_adjusted"] / out[f"{measure.name}_error_sd"]
-        out[f"{measure.name}_rci_adjusted"] = rci
-        words = np.select([rci > limit, rci < -limit], ["increase", "decrease"], "none").astype(object)
-        out[f"{measure.name}_reliable"] = pd.Series(words, index=out.index).where(rci.notna(), None)
-    return out

@@ -18,6 +18,8 @@ from tilscore.inputs.words import order
 from tilscore.stats.clustered import fit_clustered
 
 Floats = NDArray[np.float64]
+FALLBACK = "fallback_fixed_effects"
+"""Kind of the model where the mixed one does not converge."""
 DF_MIN = 4.0
 """Below, Satterthwaite's t is not reliable (Pustejovsky & Tipton 2018)."""
 
@@ -165,7 +167,7 @@ def _fixed_effects(design: Design, cfg: AnalyseConfig, notes: list[str], warned:
     """Least squares within patients: whole demeaning, no intercept, terms that vary within patients only."""
     inside = design.x - _patient_means(design.x, design.patient)
     kept = [j for j in range(1, len(design.names)) if np.abs(inside[:, j]).max() > 1e-12]
-    diagnostics = {"kind": "fallback_fixed_effects", "converged": False, "warnings": warned}
+    diagnostics = {"kind": FALLBACK, "converged": False, "warnings": warned}
     return _robust(design, np.ones(design.patient.max() + 1), kept, cfg, diagnostics, notes)
 
 

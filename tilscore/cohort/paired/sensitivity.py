@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -15,10 +16,15 @@ COLUMNS = [
 ]
 
 
-def definitions(biopsies: pd.DataFrame) -> list[Measure]:
-    """Every score in the biopsies table that has a value: densities on the log scale, percentages in points."""
+def definitions(biopsies: pd.DataFrame, scored: Collection[str]) -> list[Measure]:
+    """Every score in the biopsies table that has a value: densities on the log scale, percentages in points.
+
+    Parameters
+    ----------
+    scored : columns of the scores; others, such as Ki67 %, were carried from the manifest and are no TIL score.
+    """
     found = []
-    for column in biopsies.columns:
+    for column in (c for c in biopsies.columns if c in scored):
         scale = "log" if column.endswith("_per_mm2") else "points" if column.endswith("_pct") else None
         values = pd.to_numeric(biopsies[column], errors="coerce") if scale else None
         if scale and values is not None and values.notna().any() and (values.dropna() >= 0).all():
@@ -39,12 +45,16 @@ def subsets(pairs: pd.DataFrame) -> dict[str, pd.Series]:
     }
 
 
-def sensitivity(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> pd.DataFrame:
+def sensitivity(biopsies: pd.DataFrame, scored: Collection[str], cfg: AnalyseConfig) -> pd.DataFrame:
     """Adjusted Hodges-Lehmann change for each time point, definition and choice of pairs (columns: `COLUMNS`).
 
     The p values are not corrected for their number: the table shows whether the result holds, it is no new test.
+
+    Parameters
+    ----------
+    scored : as for `definitions`.
     """
-    measures = definitions(biopsies)
+    measures = definitions(biopsies, scored)
     pairs = build_pairs(biopsies, cfg, measures)
     rows: list[dict[str, Any]] = []
     for timepoint, group in pairs.groupby("timepoint", sort=False):

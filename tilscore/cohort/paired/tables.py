@@ -14,8 +14,8 @@ from tilscore.cohort.manifest.pool import write_table
 from tilscore.files import replacing
 
 
-def write_tables(out: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Write `OUT/<name>.csv` for each table and all of them as sheets of `OUT/tables.xlsx`.
+def write_tables(out: Path, tables: Mapping[str, pd.DataFrame], book: str = "tables") -> None:
+    """Write `OUT/<name>.csv` for each table and all of them as sheets of `OUT/<book>.xlsx`.
 
     Raises
     ------
@@ -23,7 +23,7 @@ def write_tables(out: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """
     for name, table in tables.items():
         write_table(out / f"{name}.csv", table)
-    write_xlsx(out / "tables.xlsx", tables)
+    write_xlsx(out / f"{book}.xlsx", tables)
 
 
 def write_xlsx(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 import tilscore
-from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_table
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.paired.missing import later_timepoints
-from tilscore.cohort.paired.tables import plain, plain_rows
+from tilscore.cohort.paired.tables import plain, plain_rows, write_tables
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.cohort.rank.expected import CHANGE_SIDES, LEVEL_SIDES
 from tilscore.cohort.rank.reasons import reasons
@@ -59,7 +59,9 @@ def rank(
     by: str = "level",
     adjust: Sequence[str] = ("specimen", "area", "site"),
 ) -> dict[str, Any]:
-    """The verb: place each patient in a reference cohort and write `ranks.csv`, `shortlist.csv` and `rank.json`.
+    """The verb: place each patient in a reference cohort and write its tables.
+
+    Writes `ranks.csv`, `shortlist.csv`, both as sheets of `rank.xlsx`, and `rank.json`.
 
     Parameters
     ----------
@@ -100,8 +102,7 @@ def rank(
         "ranks": plain_rows(ranks),
     }
     result = dict(plain(result))
-    write_table(Path(out) / "ranks.csv", ranks)
-    write_table(Path(out) / "shortlist.csv", short)
+    write_tables(Path(out), {"ranks": ranks, "shortlist": short}, "rank")
     write_json(Path(out) / "rank.json", result)
     return result
 

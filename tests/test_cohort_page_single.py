@@ -1,0 +1,59 @@
+"""What the page says of single patients: what a bar is, who is judged, and what an index does not hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from test_pairs_reliable import cohort
+from test_pairs_sampling import as_manifest, confounded_cohort
+
+from tilscore.cohort.page.page import write_page
+from tilscore.cohort.paired.analyse import analyse
+
+
+def page_of(folder: Path, biopsies: pd.DataFrame) -> str:
+    """The page of an analysed cohort, its words without line breaks."""
+    manifest, scores = as_manifest(biopsies)
+    for name, table in (("slides", manifest.assign(path=manifest["slide_id"] + ".svs")), ("scores", scores)):
+        table.to_csv(folder / f"{name}.csv", index=False)
+    analyse(folder / "slides.csv", folder / "scores.csv", folder / "out")
+    return " ".join(write_page(folder / "out").read_text(encoding="utf-8").split())
+
+
+def with_limits(biopsies: pd.DataFrame) -> pd.DataFrame:
+    density = biopsies["til_density_per_mm2"]
+    return biopsies.assign(til_density_low=0.9 * density, til_density_high=1.1 * density)
+
+
+def test_confounded_changes_are_not_called_adjusted_and_not_judged(tmp_path: Path) -> None:
+    text = page_of(tmp_path, with_limits(confounded_cohort(20)))
+    assert "Bar: change as measured, not adjusted: confounded (" in text
+    assert "change without the part" not in text.split('id="patients"')[0]
+    assert "never in colour: patients where specimen or site differ and are not adjusted for." in text
+    assert "none is judged" in (tmp_path / "out" / "figures" / "waterfall_density.svg").read_text(encoding="utf-8")
+    assert text.count('<td class="">sampling differs</td>') == 20
+
+
+def test_equal_sampling_is_said_to_need_no_adjustment(tmp_path: Path) -> None:
+    text = page_of(tmp_path, with_limits(confounded_cohort(20)).assign(specimen="core"))
+    assert "Bar: change as measured, as nothing differs in the sampling that is known." in text
+    assert text.count(" (plain)</td>") == 20
+    few = tmp_path / "few"
+    few.mkdir()
+    text = page_of(few, with_limits(confounded_cohort(4)).assign(specimen="core"))
+    assert "Bar: change as measured, not adjusted: too few pairs (4 of at least 6)." in text
+
+
+def test_who_cannot_be_judged_is_told_and_drawn_without_a_bar(tmp_path: Path) -> None:
+    changes = np.random.default_rng(1).normal(0.5, 0.3, 24)
+    table = cohort(changes, np.full(24, 0.14), site=np.array(["brain"] + ["breast"] * 23))
+    text = page_of(tmp_path, table.assign(stil_area_pct=10.0).drop(columns="log"))
+    assert "Bar: change without the part that the sampling explains, as the other pairs tell it." in text
+    assert "Of 23 patients, " in text
+    assert "Not judged: 1 as too few other pairs differ in that way." in text
+    assert "Not judged, and never in colour: patients where too few other pairs differ in that way." in text
+    assert text.count("by measurement error alone; two biopsies of an unchanged tumour differ by more") >= 2
+    assert "if nothing changed" not in text
+    assert "nothing changed." not in text

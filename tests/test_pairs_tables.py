@@ -1,0 +1,46 @@
+"""The tables of a cohort: what is a definition of the score, which model a row names, and every table as a sheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_pairs import CFG, cohort
+from test_pairs_sampling import as_manifest
+
+from tilscore.cohort.assays.assays import assays
+from tilscore.cohort.paired.analyse import analyse_tables
+from tilscore.cohort.rank.rank import rank
+from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
+
+
+def test_definitions_are_scores_and_nothing_carried() -> None:
+    manifest, scores = as_manifest(cohort().assign(stil_area_pct=10.0))
+    numbers = np.random.default_rng(0).integers(1, 90, len(manifest)).astype(float)
+    manifest = manifest.assign(ki67_pct=numbers, cd8_per_mm2=numbers)
+    tables, _ = analyse_tables(manifest, scores.assign(tiger_pct=numbers), CFG)
+    assert {"ki67_pct", "cd8_per_mm2"} <= set(tables["biopsies"].columns)
+    assert set(tables["sensitivity"]["definition"]) == {"til_density_per_mm2", "stil_area_pct", "tiger_pct"}
+
+
+@pytest.mark.parametrize("n", [4, 40])
+def test_no_fallback_is_named_where_none_was_tried(n: int) -> None:
+    tests = analyse_tables(*as_manifest(cohort(n=n)), CFG)[0]["tests"]
+    (row,) = tests[tests["test"].str.endswith("_model")].to_dict("records")
+    assert (row["test"], row["status"]) == ("mixed_model", "ok" if n == 40 else "not_evaluable")
+    assert pd.isna(row["flag"])
+
+
+def test_tables_of_rank_and_assays_are_sheets_too(tmp_path: Path) -> None:
+    write_simulation(tmp_path, SimulateConfig(patients=24, pairs=8, series=0, seed=4))
+    rank(tmp_path / "slides.csv", tmp_path, tmp_path / "out", n=3)
+    assays(tmp_path / "slides.csv", tmp_path, tmp_path / "assays.csv", tmp_path / "out")
+    for book, names in (("rank", ["ranks", "shortlist"]), ("assays", ["assays", "joined", "km", "cox"])):
+        sheets = pd.read_excel(tmp_path / "out" / f"{book}.xlsx", sheet_name=None)
+        assert list(sheets) == names
+        for name, sheet in sheets.items():
+            table = pd.read_csv(tmp_path / "out" / f"{name}.csv")
+            assert list(sheet.columns) == list(table.columns)
+            assert len(sheet) == len(table) > 0
