@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tilscore.config import check_ranges
 from tilscore.labels import Area, Region
 from tilscore.masks import dilate
 from tilscore.raster import Raster
@@ -34,6 +35,11 @@ class BedConfig:
     inside_only: bool = False
     """Only what lies between nests, nothing beyond the outermost: the band is taken back by its own width (a closing
     with a disc of the radius). For organs whose own tissue is full of lymphocytes, as a lymph node."""
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self, "score.bed", radius_um=(0, 1e5), min_nest_um2=(0, 1e9), join_um=(0, 1000), max_gap_mm2=(0, 1e4)
+        )
 
 
 def find_bed(regions: Raster, tissue: Raster, cfg: BedConfig, *, given: Mask | None = None) -> Mask:

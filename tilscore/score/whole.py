@@ -143,7 +143,7 @@ def _why_not(parts: Parts, cfg: ScoreConfig, given: Mask | None) -> tuple[str, .
     stroma_mm2, tumour_mm2, necrosis_px = parts.mm2(Part.STROMA), parts.mm2(Part.TUMOUR), _necrosis_px(parts)
     if given is not None and not inside:
         return ("benign_only",) if parts.n_px[Part.BENIGN] else ("roi_empty",)
-    if given is None and tumour_mm2 < cfg.min_tumour_mm2:
+    if given is None and (tumour_mm2 == 0 or tumour_mm2 < cfg.min_tumour_mm2):
         if parts.benign_drawn:
             return ("benign_only",)
         return ("necrosis_only" if 2 * necrosis_px * parts.grid.pixel_mm2 >= parts.tissue_mm2 else "no_tumour",)
