@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -69,8 +70,13 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     if workers not in _POOLS:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["tilscore.blockreader"])
-        _POOLS[workers] = ProcessPoolExecutor(workers, mp_context=context)
+        _POOLS[workers] = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts)
     return _POOLS[workers]
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches every process of a terminal; the main one stops the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _read_in_worker(spec: SlideSpec, allow_upsampling: bool, window: Window) -> Pixels:
