@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tilscore import blockreader
 from tilscore.backends import BlockResult
 from tilscore.backends.openvino_backend import OpenVinoBackend, convert
 from tilscore.backends.torch_backend import TorchBackend
@@ -238,6 +240,10 @@ def test_a_real_slide_is_read_from_its_path(real_data: Path) -> None:
     spec = SlideSpec("a", real_data / "slides" / "CMU-1-Small-Region.svs")
     results = [find(spec, InferConfig(block_um=200, workers=w)) for w in (0, 1)]
     np.testing.assert_array_equal(results[0].regions.values, results[1].regions.values)
+
+
+def test_an_interrupt_is_left_to_the_main_process() -> None:
+    assert blockreader._pool(1).submit(signal.getsignal, signal.SIGINT).result(120) == signal.SIG_IGN
 
 
 @pytest.mark.parametrize("wrong", [{"workers": -1}, {"block_um": float("nan")}, {"block_um": 0.0}, {"halo_um": -1.0}])

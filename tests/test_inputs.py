@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilscore.errors import SlideError, UsageError
-from tilscore.inputs import LONGEST_ID, RESULT_MARKS, read_inputs, safe_id
+from tilscore.inputs import LONGEST_ID, RESULT_MARKS, read_inputs, safe_id, slides_in
 from tilscore.slide import SlideSpec, open_slide
 
 
@@ -64,6 +64,12 @@ def test_list(tmp_path: Path) -> None:
     ]
     specs = read_inputs([here / "slides.csv"], mpp=0.3)
     assert [spec.mpp for spec in specs] == [0.25, 0.3, 0.3, 0.5]
+
+
+def test_the_region_map_of_a_phantom_is_no_slide(tmp_path: Path) -> None:
+    for name in ("p.tif", "p.truth.json", "p.regions.tif", "other.regions.tif"):
+        (tmp_path / name).touch()
+    assert [path.name for path in slides_in(tmp_path)] == ["other.regions.tif", "p.tif"]
 
 
 def test_a_manifest_is_a_list_too(tmp_path: Path) -> None:

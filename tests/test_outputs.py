@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 from beds import maps, spread, tils, with_nest
 
 from tilscore.cells import Cells, write_cells
-from tilscore.errors import DataError, OutputError, UsageError
+from tilscore.errors import DataError, OutputError, TilscoreError, UsageError
 from tilscore.labels import Cell
 from tilscore.outputs import update_scores
+from tilscore.pipeline import Run, process
 from tilscore.raster import write_raster
 from tilscore.score import (
     COLUMNS,
@@ -29,6 +31,7 @@ from tilscore.score import (
     write_score,
 )
 from tilscore.score.explain import explain_folder, find_folder, in_words
+from tilscore.slide import SlideSpec
 
 
 def test_a_score_of_version_1_is_read(tmp_path: Path) -> None:
@@ -198,3 +201,26 @@ def test_explain_finds_what_was_changed(folder: Path, keys: tuple[str | int, ...
 def test_explain_without_a_score(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no score of this slide"):
         find_folder("x.svs", tmp_path)
+
+
+def test_a_slide_that_failed_says_why(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_folder("x", tmp_path)
+    assert str(caught.value).count(str(tmp_path / "x")) == 1
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "error.json").write_text(json.dumps({"message": "x.svs: file is empty; copy the slide again"}))
+    with pytest.raises(UsageError, match=r"it failed: x\.svs: file is empty; copy the slide again"):
+        find_folder("slides/x.svs", tmp_path)
+
+
+def test_every_code_of_a_failed_slide_is_documented(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "outputs.md").read_text()
+    about = text[text.index("With `failed`") :].split("\n\n")[0]
+    kinds = [TilscoreError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    assert {kind.code for kind in kinds[1:]} | {"internal"} <= set(re.findall(r"`(\w+)`", about))
+    assert process([SlideSpec("a", tmp_path / "none.svs")], Run(tmp_path), ("tissue",)).n_failed == 1
+    error = json.loads((tmp_path / "a" / "error.json").read_text())
+    row = next(line for line in text.splitlines() if line.startswith("| `error.json`"))
+    assert set(error) == set(re.findall(r"`(\w+)`", row))

@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilscore.cells import read_cells
+from tilscore.cli import main
+from tilscore.errors import OutputError
 from tilscore.labels import Area, Cell, Region
 from tilscore.phantom import PhantomConfig, draw_window, make_phantom, training_tile, truth_of, write_phantom
 from tilscore.phantom.place import Nuclei, add_apart, overlaps
@@ -198,6 +200,42 @@ def test_shares_are_as_asked_for(shape: str) -> None:
 def test_too_dense_is_refused() -> None:
     with pytest.raises(ValueError, match="TILs"):
         PhantomConfig(til_density_per_mm2=20_000)
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"mpp": 1.6}, {"mpp": float("nan")}, {"nest_um": float("nan")}])
+def test_wrong_settings_are_one_line(tmp_path: Path, wrong: dict[str, float], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(ValueError, match="needs"):
+        PhantomConfig(**wrong)
+    options = [f"--{name}={value}" for name, value in wrong.items() if name != "nest_um"] or ["--til-density=-1"]
+    assert main(["phantom", str(tmp_path / "x.tif"), *options]) == 2
+    assert capsys.readouterr().err.startswith("tilscore: error: this phantom cannot be drawn: needs")
+
+
+def test_no_room_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tilscore.phantom.populate._inflammatory", refuse)
+    assert main(["phantom", str(tmp_path / "x.tif"), "--size-mm", "0.3"]) == 2
+    assert "no room" in capsys.readouterr().err
+
+
+def refuse(*_: object) -> None:
+    raise ValueError("no room for 9 inflammatory cells in 1 pixels")
+
+
+@pytest.mark.parametrize("why", ["a folder", "a full disk"])
+def test_a_phantom_that_fails_leaves_what_was_there(tmp_path: Path, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(CFG, size_mm=(0.25, 0.25), shape="field")
+    write_phantom(tmp_path / "p.tif", small)
+    (tmp_path / "q").mkdir()
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    if why == "a full disk":
+        monkeypatch.setattr("tilscore.phantom.write.write_pyramid", full)
+    with pytest.raises(OutputError):
+        write_phantom(tmp_path / ("q" if why == "a folder" else "p.tif"), replace(small, seed=5))
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
 def test_training_tile() -> None:

@@ -22,6 +22,7 @@ from tilscore.job import ARTEFACTS
 from tilscore.modelstore import list_models
 from tilscore.panels import area_text
 from tilscore.phantom import PhantomConfig, write_phantom
+from tilscore.raster import MADE_BY
 
 COLUMNS = (
     "slide_id,status,reasons,til_density_per_mm2,stil_area_pct,n_tils,stroma_mm2,tumour_mm2,tissue_mm2,"
@@ -101,8 +102,14 @@ def test_stages_one_by_one_give_the_same(phantom: Path, done: Path, tmp_path: Pa
 def test_a_stage_without_the_one_before_says_which(
     phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(phantom, out=tmp_path, verb="score") == 1
-    assert "tissue.tif" in (text := capsys.readouterr().out) or "cells.parquet" in text
+    for verb, missing, before in (
+        ("infer", "tissue.tif: class map", "tissue"),
+        ("score", "cells.parquet: table of cells", "infer"),
+        ("overlay", "cells.parquet: table of cells", "infer"),
+    ):
+        assert run(phantom, out=tmp_path, verb=verb) == 1
+        assert f"{missing} is not there; run `tilscore {before}` first\n" in capsys.readouterr().out
+    assert {name: stage for stage, names in ARTEFACTS.items() for name in names if name in MADE_BY} == MADE_BY
 
 
 def test_resume_leaves_what_is_done_alone(phantom: Path, done: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,6 +78,18 @@ def test_the_account_sums_to_the_slide(seed: int) -> None:
         assert account[k] == n * grid.pixel_mm2
 
 
+@pytest.mark.parametrize(("n_px", "status"), [(1, "ok"), (0, "not_evaluable")])
+def test_no_least_area_is_asked_for(n_px: int, status: str) -> None:
+    """A pixel of stroma is a score then, and none is none; tumour has to be there."""
+    cfg = ScoreConfig(min_stroma_mm2=0, min_tumour_mm2=0)
+    regions, tissue = maps(region=Region.TUMOUR)
+    regions.values[100, 100 : 100 + n_px] = Region.STROMA
+    score = score_slide(tils([402.0], [402.0]), regions, tissue, cfg)
+    assert score.status == status
+    assert [core["til_density_per_mm2"] for core in score.cores] == ([1 / 16e-6, None] if n_px else [])
+    assert score_slide(Cells.empty(), *maps(), cfg).reasons == ("no_tumour",)
+
+
 @settings(max_examples=8)
 @given(shift_x=st.integers(0, 40), shift_y=st.integers(0, 40), n=st.integers(0, 30))
 def test_moving_everything_changes_nothing(shift_x: int, shift_y: int, n: int) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tiffs import APERIO, H, W, gradient, noise, reduced, write_tiff
 
 from tilscore.errors import MppError
+from tilscore.info import describe, format_info
 from tilscore.slide import open_slide
 from tilscore.slide.openslide_reader import OpenSlideSlide, _lattice, _middle
 from tilscore.slide.resample import choose_level
@@ -107,6 +108,36 @@ def test_downsample_that_is_no_whole_number(tmp_path: Path) -> None:
     assert [g.mpp for g in slide.levels] == pytest.approx([0.25, 0.25 * 3.4833], rel=1e-3)
     got = slide.read(slide.level0.at(1.0).window).astype(float)
     assert abs(got[2:-2, 2:-2] - gradient(200, 150, step=4.0)[2:-2, 2:-2]).max() < 2.5
+
+
+def write_ome(path: Path, images: list[np.ndarray]) -> Path:
+    """An OME-TIFF of several images, each a series of its own at 0.5 um/px."""
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for image in images:
+            said = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+            file.write(image, tile=(128, 128), photometric="rgb", metadata=said)
+    return path
+
+
+def test_another_image_of_an_ome_tiff_is_no_level(tmp_path: Path) -> None:
+    blank = np.full_like(reduced(noise(), 4), 243)
+    with open_slide(write_ome(tmp_path / "two.ome.tif", [noise(), blank])) as slide:
+        assert (slide.vendor, slide.mpp_source) == ("ome-tiff", "ome-xml")
+        assert [g.width_px for g in slide.levels] == [W]
+        assert slide.thumbnail(2.0).std() > 10
+        assert "1 further image of the file" in format_info(describe(slide))
+
+
+@pytest.mark.parametrize("subifds", [True, False])
+def test_levels_of_ome_tiffs(tmp_path: Path, subifds: bool) -> None:
+    """As SubIFDs, or as reduced pages that the XML does not name."""
+    xml = f'<OME><Image><Pixels SizeX="{W}" SizeY="{H}" PhysicalSizeX="0.5" PhysicalSizeY="0.5"/></Image></OME>'
+    how = {"ome": True, "subifds": True} if subifds else {"description": xml}
+    path = write_tiff(tmp_path / "p.ome.tif", noise(), factors=(2, 4), **how)
+    with open_slide(path) as slide:
+        assert slide.vendor == "ome-tiff"
+        assert [g.width_px for g in slide.levels] == [700, 350, 175]
+        assert "further" not in format_info(describe(slide))
 
 
 @pytest.mark.parametrize("compression", [None, "lzw", "deflate", "jpeg", "jpeg2000", "zstd"])

@@ -37,11 +37,14 @@ def test_objective_is_a_hint_only(tmp_path: Path) -> None:
     [
         ((72, 72), 2, "72 dpi"), ((96, 96), 2, "96 dpi"), ((300, 300), 2, "300 dpi"), ((1, 1), 1, "states no"),
         ((0, 0), 3, "no positive number"), ((2e4, 1.9e4), 3, "not square"), ((2e6, 2e6), 3, "cannot be that"),
+        ((5e3, 5e3), 3, "cannot be that"),
     ],
 )  # fmt: skip
 def test_tiff_resolution(tmp_path: Path, resolution: tuple[float, float], unit: int, hint: str) -> None:
     path = write(tmp_path / "x.tif", resolution=resolution, resolutionunit=unit)
-    assert hint in refused(path, MppError, mpp=None)
+    line = refused(path, MppError, mpp=None)
+    assert hint in line
+    assert ("print setting" in line) == ("dpi" in hint)
 
 
 def test_tiff_units() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
-from tilscore.errors import ConfigError
+from tilscore.errors import ConfigError, SlideError
 from tilscore.focus import FocusConfig
 from tilscore.labels import Area
 from tilscore.raster import Raster
@@ -274,6 +275,36 @@ def test_blur_is_flagged_where_it_is(tmp_path: Path, strength: float) -> None:
     assert np.argwhere(soft).mean(axis=0) == pytest.approx([49.5, 49.5], abs=1.0)
     assert (small_blocks.values == areas.values).all()
     assert (unchecked.values == Area.TISSUE).mean() > 0.98
+
+
+LOST = {
+    "half a core and all below": ((16, 56), (40, 64), "7[5-9]"),
+    "all below the glass under a core": ((8, 24), (32, 64), "8[5-9]"),
+    "tiles in the glass": ((8, 24), (41, 46), None),
+}
+
+
+@pytest.mark.parametrize("case", LOST)
+def test_lost_tissue_is_not_glass(tmp_path: Path, case: str) -> None:
+    """Rows of tiles that are lost count as a whole, also those that touch no tissue that is left."""
+    (top, bottom), (first, last), share_pct = LOST[case]
+    image = cv2.resize(render(stain(box(top, bottom, 24, 40, side=64))), None, fx=8, fy=8)
+    path = tmp_path / "cut.tif"
+    tifffile.imwrite(
+        path, image, tile=(64, 64), photometric="rgb", compression="deflate", resolution=(1e4, 1e4), resolutionunit=3
+    )
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        tag, counts = file.pages[0].tags["TileByteCounts"], list(file.pages[0].databytecounts)
+        counts[first:last] = [0] * (last - first)
+        tag.overwrite(counts)
+    cfg = TissueConfig(focus=None, min_tissue_um2=1000)
+    with open_slide(path, mpp=1.0, allow_upsampling=True) as slide:
+        if share_pct is None:
+            assert find_tissue(slide, cfg).mask(Area.TISSUE).sum() > 200
+            assert len(slide.unreadable) == 5
+        else:
+            with pytest.raises(SlideError, match=rf"tissue cannot be read \(found {share_pct}\."):
+                find_tissue(slide, cfg)
 
 
 @pytest.mark.parametrize(

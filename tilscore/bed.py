@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tilscore.config import check_ranges
 from tilscore.masks import dilate
 from tilscore.space import BoxUm, Grid
 
@@ -35,6 +36,10 @@ class BedConfig:
     inside_only: bool = False
     """Only what lies between nests, nothing beyond the outermost: the band is taken back by its own width (a closing
     with a disc of the radius). For organs whose own tissue is full of lymphocytes, as a lymph node."""
+
+    def __post_init__(self) -> None:
+        lengths = {"radius_um": (0, 1e5), "join_um": (0, 1000), "glass_um": (0, 1e5)}
+        check_ranges(self, "score.bed", **lengths, min_nest_um2=(0, 1e9), max_gap_mm2=(0, 1e4))
 
 
 def find_reach(nests: Mask, glass: Mask, grid: Grid, cfg: BedConfig) -> Mask:

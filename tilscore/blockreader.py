@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -75,7 +76,7 @@ _OPEN: dict[tuple[SlideSpec, bool], Slide] = {}
 def _pool(workers: int) -> ProcessPoolExecutor:
     """One pool for the whole run, from a fork server: no open reader and no torch thread is ever forked."""
     if workers not in _POOLS:
-        _POOLS[workers] = ProcessPoolExecutor(workers, mp_context=_context())
+        _POOLS[workers] = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_leave_interrupts)
     return _POOLS[workers]
 
 
@@ -83,6 +84,11 @@ def _context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tilscore.blockreader"])
     return context
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches every process of a terminal; the main one stops the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _read_in_worker(spec: SlideSpec, allow_upsampling: bool, window: Window) -> Pixels:

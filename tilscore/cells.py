@@ -110,5 +110,7 @@ def read_cells(path: Path) -> Cells:
         if region.dtype == object:
             region = np.array([Region[str(v).upper()] for v in region], np.uint8)
         return Cells(x, y, codes, names.get("prob", np.ones(len(x))), region)
+    except FileNotFoundError as err:
+        raise DataError("table of cells is not there", where=path, do="run `tilscore infer` first") from err
     except (OSError, KeyError, ValueError) as err:
         raise DataError("is not a table of cells", where=path, found=err, do="run `tilscore infer` first") from err

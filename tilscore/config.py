@@ -18,17 +18,36 @@ def load_config(kind: type[T], path: Path) -> T:
 
     Raises
     ------
-    ConfigError : no such file, not YAML, an unknown key (the nearest is named), or a value of another type.
+    ConfigError : no such file, not YAML, an unknown key (the nearest is named), one that is there twice, or a value
+        of another type.
     """
     import yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        text = path.read_text(encoding="utf-8")
+        _check_once(yaml.compose(text, yaml.SafeLoader), path, set())
+        values = yaml.safe_load(text) or {}
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError("cannot be read", where=path, found=err) from err
     except yaml.YAMLError as err:
         raise ConfigError("is not YAML", where=path, found=err) from err
     return parse_config(kind, values, where=str(path))
+
+
+def _check_once(node: Any, path: Path, seen: set[int]) -> None:
+    """Refuse a key that a table of the YAML nodes holds twice: the later one would win unseen."""
+    if id(node) in seen or not isinstance(getattr(node, "value", None), list):
+        return
+    seen.add(id(node))
+    keys: set[tuple[str, str]] = set()
+    for child in node.value:
+        key, value = child if isinstance(child, tuple) else (None, child)
+        if key is not None and isinstance(key.value, str):
+            if (key.tag, key.value) in keys:
+                where = f"{path} line {key.start_mark.line + 1}"
+                raise ConfigError("key is there twice", where=where, found=key.value, do="put its values together")
+            keys.add((key.tag, key.value))
+        _check_once(value, path, seen)
 
 
 def parse_config(kind: type[T], values: Any, *, where: str) -> T:
@@ -50,6 +69,20 @@ def as_values(config: Any) -> dict[str, Any]:
     """A config as plain values that YAML and JSON can hold."""
     values: dict[str, Any] = _plain(dataclasses.asdict(config))
     return values
+
+
+def check_ranges(config: Any, where: str, **ranges: tuple[float, float]) -> None:
+    """Hold fields of a config against their lowest and highest value; each entry of a tuple, and no None.
+
+    Raises
+    ------
+    ConfigError : a value is outside, or no number (NaN); it is named as a key of `where`.
+    """
+    for name, (low, high) in ranges.items():
+        value = getattr(config, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if one is not None and not low <= one <= high:
+                raise ConfigError(f"must be {low:.15g} to {high:.15g}", where=f"{where}.{name}", found=one)
 
 
 def _plain(value: Any) -> Any:

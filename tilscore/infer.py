@@ -18,7 +18,8 @@ from tqdm import tqdm
 from tilscore.blockreader import Pixels, read_windows
 from tilscore.blocks import ON_TISSUE, Block, plan_blocks
 from tilscore.cells import Cells
-from tilscore.errors import ConfigError, SlideError
+from tilscore.config import check_ranges
+from tilscore.errors import SlideError
 from tilscore.modelcard import MPP, REGION_STRIDE, StainRange
 from tilscore.raster import Raster
 from tilscore.slide import Slide, SlideSpec
@@ -57,11 +58,8 @@ class InferConfig:
     """More unreadable pixels than this fail the slide: numbers from bad pixels are worse than none."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (("block_um", 16.0, 8192.0), ("halo_um", 0.0, 1024.0)):
-            if not low <= (value := getattr(self, name)) <= high:
-                raise ConfigError(f"must be {low:g} to {high:g} um", where=f"infer.{name}", found=value)
-        if self.workers is not None and self.workers < 0:
-            raise ConfigError("must be 0 or more", where="infer.workers", found=self.workers)
+        lengths = {"block_um": (16, 8192), "halo_um": (0, 1024), "origin_um": (-8192, 8192)}
+        check_ranges(self, "infer", **lengths, workers=(0, 1024), max_unreadable_frac=(0, 1))
 
 
 class InferResult(NamedTuple):

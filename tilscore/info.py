@@ -27,6 +27,7 @@ def describe(slide: Slide) -> dict[str, Any]:
         "objective_power": slide.objective,
         "flags": list(slide.flags),
         "levels": [{"mpp": g.mpp, "width_px": g.width_px, "height_px": g.height_px} for g in slide.levels],
+        "n_further_images": slide.n_further,
         "fingerprint": slide.fingerprint(),
     }
 
@@ -34,7 +35,7 @@ def describe(slide: Slide) -> dict[str, Any]:
 def format_info(facts: dict[str, Any]) -> str:
     """The facts of `describe` as aligned lines of text."""
     (w_px, h_px), (w_mm, h_mm) = facts["size_px"], facts["size_mm"]
-    power = facts["objective_power"]
+    power, further = facts["objective_power"], facts["n_further_images"]
     lines = {
         "path": facts["path"],
         "reader": f"{facts['reader']} ({printable(facts['vendor'])}{', a single field' if facts['is_field'] else ''})",
@@ -43,6 +44,7 @@ def format_info(facts: dict[str, Any]) -> str:
         "objective": "not stated" if power is None else f"{power:g}x (not used)",
         "flags": ", ".join(facts["flags"]) or "none",
         "levels": "; ".join(f"{v['width_px']} x {v['height_px']} at {v['mpp']:.4g}" for v in facts["levels"]),
+        **({"not read": f"{further} further {'image' if further == 1 else 'images'} of the file"} if further else {}),
         "fingerprint": facts["fingerprint"],
     }
     return "\n".join(f"{name:<12}{value}" for name, value in lines.items())

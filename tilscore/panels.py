@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tilscore.account import REGIONS, AreaRow, CellRow, cell_rows, region_areas, slide_areas
 from tilscore.cells import Cells
+from tilscore.config import check_ranges
 from tilscore.draw import (
     PAPER,
     ColourScale,
@@ -62,6 +63,11 @@ class OverlayConfig:
     """Radius of a cell's circle: just outside a lymphocyte's nucleus (radius 3 to 4 um)."""
     map: MapConfig = field(default_factory=MapConfig)
     fields: FieldConfig = field(default_factory=FieldConfig)
+
+    def __post_init__(self) -> None:
+        sizes = {"width_px": (800, 10_000), "panel_height_px": (100, 10_000), "field_px": (64, 4096)}
+        shades = {"region_alpha": (0, 1), "heat_alpha": (0, 1), "heat_top_per_mm2": (1, 1e6)}
+        check_ranges(self, "overlay", **sizes, **shades, cell_radius_um=(0.5, 100))
 
 
 @dataclass(frozen=True)

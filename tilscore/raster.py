@@ -13,6 +13,9 @@ from tilscore.errors import DataError
 from tilscore.pyramid import read_level0, write_pyramid
 from tilscore.space import Grid
 
+MADE_BY = {"tissue.tif": "tissue", "regions.tif": "infer", "parts.tif": "score"}
+"""The verb that makes each class map of a slide."""
+
 
 @dataclass(frozen=True)
 class Raster:
@@ -114,10 +117,14 @@ def read_raster(path: Path) -> Raster:
 
     Raises
     ------
-    DataError : no such file, or not a class map with a resolution.
+    DataError : no such file, with the verb that makes it, or not a class map with a resolution.
     """
     try:
         values, mpp = read_level0(path)
         return Raster(values, Grid(mpp, values.shape[1], values.shape[0]))
+    except FileNotFoundError as err:
+        verb = MADE_BY.get(path.name)
+        do = None if verb is None else f"run `tilscore {verb}` first"
+        raise DataError("class map is not there", where=path, do=do) from err
     except (OSError, ValueError) as err:
         raise DataError("is not a class map", where=path, found=err, do="run the stage that writes it") from err

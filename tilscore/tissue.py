@@ -77,8 +77,8 @@ class TissueConfig:
     min_fold_elongation: float = 2.0
     """Area over that of its largest inscribed circle (no unit): round dark clusters are below 2."""
     max_unreadable_frac: float = 0.005
-    """Unreadable pieces of the slide beside tissue, over the tissue and them, above which the slide fails: they are
-    white, and tissue that is lost must not pass for glass."""
+    """Unreadable ground that reaches tissue, or a whole side of the slide, over the tissue and itself, above which the
+    slide fails: it is white, and tissue that is lost must not pass for glass."""
     focus: FocusConfig | None = field(default_factory=FocusConfig)
     """How blur is found; None skips the finer read."""
 
@@ -113,13 +113,19 @@ def find_tissue(slide: Slide, cfg: TissueConfig | None = None) -> Raster:
 
 
 def _check_readable(slide: Slide, areas: Raster, cfg: TissueConfig) -> None:
-    """Fail a slide that has lost tissue: unreadable pieces that touch some, or any where none is seen."""
-    found = areas.values != Area.GLASS
-    pieces = [areas.grid.covering_window(box) for box in slide.unreadable]
-    lost = np.zeros(areas.grid.shape, bool)
-    for piece in pieces:
-        if not found.any() or found[piece.grow(2).slices].any():
-            lost[piece.slices] = True
+    """Fail a slide that has lost tissue.
+
+    Unreadable pieces are joined into patches. A patch counts as a whole where it reaches tissue, where it takes a whole
+    side of the slide (a file that was cut short), and where no tissue is seen; other glass that is lost does no harm.
+    """
+    found, bad = areas.values != Area.GLASS, np.zeros(areas.grid.shape, bool)
+    for box in slide.unreadable:
+        bad[areas.grid.covering_window(box).slices] = True
+    n, patches = cv2.connectedComponents(dilate(bad, 2).astype(np.uint8), connectivity=8)
+    counts = np.bincount(patches[found], minlength=n) > 0 if found.any() else np.ones(n, bool)
+    for side in ((0,), (-1,), (slice(None), 0), (slice(None), -1)):
+        counts[patches[side][0]] |= bad[side].all()
+    lost = bad & counts[patches]
     frac = int(lost.sum()) / max(int((lost | found).sum()), 1)
     if frac > cfg.max_unreadable_frac:
         do = "copy the file again or rescan the slide"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.cells import Cells
+from tilscore.config import check_ranges
 from tilscore.labels import Area, Cell, Region
 from tilscore.modelcard import DETECTION_THRESHOLD
 from tilscore.raster import Raster
@@ -31,6 +32,9 @@ class MapConfig:
     min_stroma_frac: float = 0.10
     """Smallest share of stroma under the kernel: with less, a few cells would make the number."""
 
+    def __post_init__(self) -> None:
+        check_ranges(self, "overlay.map", mpp=(4, 500), sigma_um=(1, 5000), min_stroma_frac=(0, 1))
+
 
 @dataclass(frozen=True)
 class FieldConfig:
@@ -45,6 +49,10 @@ class FieldConfig:
     model's operating point is for inflammatory cells."""
     doubt_width: float = 0.15
     """How far from `prob_threshold` a probability is still doubtful."""
+
+    def __post_init__(self) -> None:
+        shares = {"prob_threshold": (0, 1), "doubt_width": (0, 1)}
+        check_ranges(self, "overlay.fields", size_um=(50, 2000), n_max=(0, 100), **shares)
 
 
 @dataclass(frozen=True)

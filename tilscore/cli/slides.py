@@ -236,8 +236,8 @@ def phantom(args: argparse.Namespace) -> int:
             blur=args.blur,
             **{k: v for k, v in given.items() if v is not None},
         )
+        truth = write_phantom(args.out, cfg)
     except ValueError as err:
         raise UsageError(f"this phantom cannot be drawn: {err}") from err
-    truth = write_phantom(args.out, cfg)
     print(f"{args.out}: {truth['til_density_per_mm2']:.0f} TILs/mm2, {truth['stroma_mm2']:.2f} mm2 of stroma")
     return 0

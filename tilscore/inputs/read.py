@@ -26,6 +26,8 @@ from tilscore.slide.mpp import GIVEN_RANGE, number
 LIST_SUFFIXES = {".csv", ".tsv"}
 RESULT_MARKS = {"score.json", "provenance.json"}
 """A folder with one of these files is a result of a run, finished or not, and is not searched."""
+PHANTOM_MARK, PHANTOM_MAP = ".truth.json", ".regions.tif"
+"""Beside a phantom's truth lies its region map, a TIFF that is no slide."""
 LARGEST_LIST_BYTES = 1 << 28
 """A list of a million slides has 100 MB."""
 
@@ -121,7 +123,10 @@ def _rows(item: Path) -> list[_Row]:
 
 
 def slides_in(folder: Path) -> list[Path]:
-    """Slides below a folder, sorted; hidden files, linked folders and folders of results are passed over."""
+    """Slides below a folder, sorted.
+
+    Hidden files, linked folders, folders of results and the region maps of phantoms are passed over.
+    """
     found: list[Path] = []
     for at, folders, names in os.walk(folder):
         if RESULT_MARKS.intersection(names):
@@ -130,7 +135,8 @@ def slides_in(folder: Path) -> list[Path]:
         here = Path(at)
         found += [here / name for name in folders if name.lower().endswith(".zarr")]
         folders[:] = [name for name in folders if not name.startswith(".") and not name.lower().endswith(".zarr")]
-        shown = [here / name for name in names if not name.startswith(".")]
+        maps = {name.removesuffix(PHANTOM_MARK) + PHANTOM_MAP for name in names if name.endswith(PHANTOM_MARK)}
+        shown = [here / name for name in names if not name.startswith(".") and name not in maps]
         slides = [path for path in shown if path.suffix.lower() in SLIDE_SUFFIXES]
         found += slides or [path for path in shown if path.suffix.lower() in PICTURE_SUFFIXES]
     return sorted(found, key=lambda path: path.relative_to(folder).parts)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
+
+from tilscore.slide.mpp import FILE_RANGE
 
 MAX_TIL_DENSITY_PER_MM2 = 7000.0
 """Above this, discs of a lymphocyte's size that keep apart cannot be placed by chance any more."""
@@ -19,7 +20,7 @@ class PhantomConfig:
     seed: int = 0
     """The same config gives the same pixels."""
     mpp: float = 0.5
-    """Microns per pixel of level 0."""
+    """Microns per pixel of level 0, of those that a slide's file may state (`slide.mpp.FILE_RANGE`)."""
     shape: Literal["section", "core", "field"] = "section"
     """One piece with an irregular outline, strips of a core biopsy 1 mm wide, or tissue from edge to edge."""
     til_density_per_mm2: float = 800.0
@@ -48,11 +49,15 @@ class PhantomConfig:
     """A patch out of focus."""
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(s) and 0.02 <= s <= 60 for s in self.size_mm) or not 0.1 <= self.mpp <= 2:
-            raise ValueError(f"needs a size of 0.02 to 60 mm and an mpp of 0.1 to 2, found {self.size_mm}, {self.mpp}")
+        low, high = FILE_RANGE
+        if not all(0.02 <= s <= 60 for s in self.size_mm) or not low <= self.mpp <= high:
+            what = f"needs a size of 0.02 to 60 mm and an mpp of {low} to {high}"
+            raise ValueError(f"{what}, found {self.size_mm}, {self.mpp}")
+        if self.seed < 0:
+            raise ValueError(f"needs a seed of 0 or more, found {self.seed}")
         if not 0 <= self.til_density_per_mm2 <= MAX_TIL_DENSITY_PER_MM2:
             raise ValueError(f"needs 0 to {MAX_TIL_DENSITY_PER_MM2:g} TILs per mm2, found {self.til_density_per_mm2}")
-        if not 0 <= self.itil_density_per_mm2 <= MAX_TIL_DENSITY_PER_MM2 / 2 or self.fibroblasts_per_mm2 < 0:
+        if not 0 <= self.itil_density_per_mm2 <= MAX_TIL_DENSITY_PER_MM2 / 2 or not self.fibroblasts_per_mm2 >= 0:
             raise ValueError(f"cannot place so many cells: {self.itil_density_per_mm2}, {self.fibroblasts_per_mm2}")
         shares = (self.tumour_frac, self.fat_frac, self.necrosis_frac, self.lumen_frac, self.plasma_frac)
         if not all(0 <= s <= 1 for s in shares) or self.tumour_frac + self.fat_frac > 0.98:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.cells import Cells, write_cells
+from tilscore.errors import OutputError
 from tilscore.files import write_json
 from tilscore.labels import Area, Cell, Region
 from tilscore.phantom.config import PhantomConfig
@@ -28,7 +31,8 @@ _JPEG_QUALITY = 88
 def write_phantom(path: Path, cfg: PhantomConfig) -> dict[str, Any]:
     """Write a phantom slide and its truth.
 
-    Beside `path` (a pyramidal JPEG TIFF) lie, with its stem, `.truth.json`, `.cells.parquet` and `.regions.tif`.
+    Beside `path` (a pyramidal JPEG TIFF) lie, with its stem, `.truth.json`, `.cells.parquet` and `.regions.tif`. They
+    are put in place when all four are written; a phantom that fails leaves what was there.
 
     Returns
     -------
@@ -37,24 +41,42 @@ def write_phantom(path: Path, cfg: PhantomConfig) -> dict[str, Any]:
     Raises
     ------
     ValueError : there is no room for the cells asked for.
-    OutputError : a file cannot be written.
+    OutputError : a file cannot be written, or a folder is in its place.
     """
     path = Path(path)
+    names = [path.stem + end for end in (".cells.parquet", ".regions.tif", ".truth.json")] + [path.name]
+    for place in (path, *(path.parent / name for name in names)):
+        if place.is_dir():
+            raise OutputError("is a folder", where=place, do="name the file to write, e.g. phantom.tif")
     phantom = make_phantom(cfg)
     truth = truth_of(phantom)
-    write_cells(path.with_name(path.stem + ".cells.parquet"), phantom.cells())
-    write_raster(path.with_name(path.stem + ".regions.tif"), phantom.regions, Region)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=path.parent, prefix=".phantom.") as folder:
+            _write_files([Path(folder) / name for name in names], phantom, truth)
+            path.unlink(missing_ok=True)  # first, so that no old slide stands beside new cells
+            for name in names:
+                os.replace(Path(folder) / name, path.parent / name)
+    except OSError as err:
+        do = "check the folder, its rights and its free space"
+        raise OutputError("cannot be written", where=path, found=err.strerror or err, do=do) from err
+    return truth
+
+
+def _write_files(places: list[Path], phantom: Phantom, truth: dict[str, Any]) -> None:
+    cells, regions, facts, slide = places
+    write_cells(cells, phantom.cells())
+    write_raster(regions, phantom.regions, Region)
+    write_json(facts, truth)
     write_pyramid(
-        path,
+        slide,
         phantom.grid,
         _tiles(phantom),
         compression="jpeg",
         tile_px=_TILE_PX,
         quality=_JPEG_QUALITY,
-        description=f"tilscore phantom, seed {cfg.seed}; procedural, no patient",
+        description=f"tilscore phantom, seed {phantom.cfg.seed}; procedural, no patient",
     )
-    write_json(path.with_name(path.stem + ".truth.json"), truth)
-    return truth
 
 
 def _tiles(phantom: Phantom) -> Iterator[NDArray[np.uint8]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tilscore.bed import BedConfig
+from tilscore.config import check_ranges
 from tilscore.score.interval import IntervalConfig
 
 
@@ -20,6 +21,9 @@ class InfiltratedConfig:
     """Enclosed gaps up to this size are closed: some 10 cells' room. A pathologist counts an infiltrate with them."""
     max_gap_um: float = 60.0
     """A gap that is longer than this is none, whatever its area."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "score.infiltrated", radius_um=(1, 200), max_gap_um2=(0, 1e5), max_gap_um=(0, 1000))
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class AggregateConfig:
     """True takes them out of the evaluable stroma. The guideline scores the mean of the stroma, no hotspots left out;
     how the score would be without them stands in the account in either case."""
 
+    def __post_init__(self) -> None:
+        check_ranges(self, "score.aggregates", sigma_um=(1, 500), dense_per_mm2=(1, 1e6), min_mm2=(0, 1000))
+
 
 @dataclass(frozen=True)
 class CoreConfig:
@@ -46,6 +53,9 @@ class CoreConfig:
     """Pieces of tissue this near to each other are one core: a core that has a crack stays one."""
     min_mm2: float = 0.02
     """Smaller fragments are not numbered (debris); what lies in them counts all the same, as `rest`."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "score.cores", join_um=(0, 5000), min_mm2=(0, 1000))
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,10 @@ class CompatConfig:
     """Share of a patch that must be evaluable (stroma or tumour of the bed) for it to be counted."""
     tilab_patch_um: float = 100.0
     """Side of the squares over which TILs and tumour cells are compared (Morisita-Horn)."""
+
+    def __post_init__(self) -> None:
+        sides = {"patch_um": (10, 5000), "tilab_patch_um": (10, 5000)}
+        check_ranges(self, "score.compat", patch_min_tils=(1, 1e6), patch_min_tissue_frac=(0, 1), **sides)
 
 
 @dataclass(frozen=True)
@@ -105,3 +119,10 @@ class ScoreConfig:
     """An interval of less than this on either side is never called wide: near 0 every share is large."""
     seed: int = 0
     """Of the draws behind the intervals: the same slide has the same interval."""
+
+    def __post_init__(self) -> None:
+        areas = dict.fromkeys(("min_tumour_mm2", "little_tumour_mm2", "min_stroma_mm2", "little_stroma_mm2"), (0, 1e4))
+        widths = dict.fromkeys(("benign_band_um", "edge_um", "contact_um"), (0, 5000))
+        wide = {"wide_interval_frac": (0, 100), "wide_interval_per_mm2": (0, 1e5)}
+        shares = {"min_prob": (0, 1), "area_per_til_um2": (1, 1000)}
+        check_ranges(self, "score", **areas, **widths, **wide, **shares, seed=(0, 2**32))

@@ -123,7 +123,7 @@ def core_scores(
     n_tils = np.bincount(cores.number_at(*tils_um), minlength=len(cores) + 1)
     out = []
     for i in (*range(1, len(cores) + 1), 0):
-        enough = stroma[i] >= min_stroma_mm2
+        enough = stroma[i] > 0 and stroma[i] >= min_stroma_mm2
         density = float(n_tils[i] / stroma[i]) if enough else None
         box = [round(v, 1) for v in (b.x0, b.y0, b.x1, b.y1)] if (b := cores.boxes[i - 1] if i else None) else None
         out.append(

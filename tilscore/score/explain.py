@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tilscore.cells import read_cells
-from tilscore.errors import UsageError
+from tilscore.errors import UsageError, printable
 from tilscore.raster import read_raster
 from tilscore.score.recount import Number, Recount
 from tilscore.score.store import read_score
@@ -18,17 +19,29 @@ def find_folder(slide: str, out: Path | None) -> Path:
 
     Raises
     ------
-    UsageError : there is no `score.json`.
+    UsageError : there is no `score.json`; where the slide failed, why.
     """
     from tilscore.inputs import safe_id, stem
 
     path = Path(slide)
-    places = [path] if out is None else [out / path.name, out / safe_id(stem(path)), out / safe_id(path.name)]
-    for place in (*places, path):
+    named = [] if out is None else [out / path.name, out / safe_id(stem(path)), out / safe_id(path.name)]
+    places = list(dict.fromkeys((*named, path)))
+    for place in places:
         if (place / "score.json").exists():
             return place
-    looked = ", ".join(str(p) for p in places)
-    raise UsageError("no score of this slide", where=slide, found=looked, do="give --out, or run `tilscore run` first")
+    for why in filter(None, map(_why_failed, places)):
+        raise UsageError(f"no score of this slide, it failed: {why}", where=slide)
+    looked = ", ".join(str(p) for p in dict.fromkeys(named or places))
+    what = f"no score of this slide, looked in {printable(looked, 1000)}"
+    raise UsageError(what, where=slide, do="give --out, or run `tilscore run` first")
+
+
+def _why_failed(folder: Path) -> str | None:
+    """The message of `error.json`; None where there is none."""
+    try:
+        return printable(json.loads((folder / "error.json").read_text(encoding="utf-8"))["message"], 1000)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def explain_folder(folder: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tilscore.config import check_ranges
 from tilscore.space import Grid
 from tilscore.stats.correlogram import Correlogram, fit_correlogram
 from tilscore.stats.intervals import binomial_limits, logit_limits, overdispersed_limits, poisson_limits
@@ -51,6 +52,12 @@ class IntervalConfig:
     min_df: float = 4.0
     """A window of hardly one patch: the t quantile is then 2.8 in place of 1.96. With 2 the smallest cores are covered
     in 99 % and their interval says nothing."""
+
+    def __post_init__(self) -> None:
+        blocks = {"block_lengths": (0.1, 100), "min_block_um": (1, 1e5), "max_block_um": (self.min_block_um, 1e5)}
+        draws = {"n_draws": (10, 1e6), "n_origins": (1, self.n_draws), "min_blocks": (2, 1000)}
+        freedom = {"df_per_patch": (0.01, 10), "min_df": (1, 1000)}
+        check_ranges(self, "score.interval", lattice_um=(1, 1000), **blocks, **draws, **freedom)
 
 
 @dataclass(frozen=True)

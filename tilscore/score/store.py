@@ -36,5 +36,7 @@ def read_score(path: Path) -> Score:
             values.pop(extra)
         lists = {name: tuple(values.get(name, ())) for name in ("reasons", "notes")}
         return Score(**values | lists)
+    except FileNotFoundError as err:
+        raise DataError("score is not there", where=path, do="run `tilscore score` first") from err
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise DataError("is not a score", where=path, found=err, do="run `tilscore score` first") from err

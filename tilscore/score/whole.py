@@ -153,7 +153,7 @@ def _why_not(parts: Parts, cfg: ScoreConfig, given: Mask | None) -> tuple[str, .
     if given is not None and not inside:
         taken = parts.n_px[Part.EXCLUDED] + parts.n_px[Part.CRUSH]
         return ("benign_only" if parts.n_px[Part.BENIGN] else "roi_left_out" if taken else "roi_empty",)
-    if given is None and tumour_mm2 < cfg.min_tumour_mm2:
+    if given is None and (tumour_mm2 == 0 or tumour_mm2 < cfg.min_tumour_mm2):
         if parts.benign_drawn:
             return ("benign_only",)
         return ("necrosis_only" if 2 * necrosis_px * parts.grid.pixel_mm2 >= parts.tissue_mm2 else "no_tumour",)

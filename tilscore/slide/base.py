@@ -64,6 +64,7 @@ class Header:
     found : the resolution as stated by the file.
     bounds_px : x, y, w, h of the scanned part on level 0, where the format states it.
     properties : further facts that identify the image (no patient data).
+    n_further : images of the file that are neither this one nor a level of it, where the format names them.
     """
 
     vendor: str
@@ -71,6 +72,7 @@ class Header:
     found: Found
     bounds_px: tuple[int, int, int, int] | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
+    n_further: int = 0
 
 
 class Slide(ABC):
@@ -88,6 +90,7 @@ class Slide(ABC):
     is_field : a picture of a part of a slide, which is all tissue bed.
     flags : what is to be known about the resolution, e.g. "low_resolution".
     bounds_um : the scanned part of the slide.
+    n_further : further images that the file names; they are not read.
     """
 
     reader: ClassVar[str]
@@ -112,7 +115,7 @@ class Slide(ABC):
         self.vendor, self.objective = header.vendor, header.found.objective
         self.mpp, self.mpp_source, self.flags = resolution.mpp, resolution.source, resolution.flags
         self._numbers, self.levels = _level_grids(self.path, header.sizes, resolution.mpp)
-        self.properties = dict(header.properties)
+        self.properties, self.n_further = dict(header.properties), header.n_further
         self.bounds_um = self._bounds(header.bounds_px)
 
     @property

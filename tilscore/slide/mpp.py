@@ -27,6 +27,7 @@ DIFFERS = 0.05
 OBJECTIVE_PRODUCT = (5.0, 20.0)
 """mpp times objective power is about 10; outside this range the two contradict each other."""
 
+_FINEST_PRINT_DPI = 1200
 _HOW_TO_GIVE = "pass --mpp, or an mpp column in the slide list"
 _UM_PER = {
     **dict.fromkeys(("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "micron"), 1.0),
@@ -131,7 +132,7 @@ def _checked_found(found: Found, where: Path) -> float:
     if not FILE_RANGE[0] <= mpp <= FILE_RANGE[1]:
         what = "the file's resolution cannot be that of a slide"
         dots = round(25400 / mpp)
-        if mpp > FILE_RANGE[1] and abs(25400 / mpp - dots) < 0.01:
+        if mpp > FILE_RANGE[1] and dots <= _FINEST_PRINT_DPI and abs(25400 / mpp - dots) < 0.01:
             what += f" (it looks like a print setting of {dots} dpi)"
         raise MppError(what, where=where, found=f"{mpp:.6g} um/px from {found.source}", do=_HOW_TO_GIVE)
     return mpp

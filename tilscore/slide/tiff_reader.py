@@ -35,6 +35,7 @@ class _File:
     pages: tuple[Page, ...]
     found: Found
     vendor: str
+    n_further: int
     cache: OrderedDict[tuple[int, int], NDArray[np.uint8]] = field(default_factory=OrderedDict)
     n_bytes: int = 0
 
@@ -53,7 +54,8 @@ class TiffSlide(Slide):
 
     def _inspect(self) -> Header:
         file: _File = self._held()
-        return Header(file.vendor, tuple((page.width, page.height) for page in file.pages), file.found)
+        sizes = tuple((page.width, page.height) for page in file.pages)
+        return Header(file.vendor, sizes, file.found, n_further=file.n_further)
 
     def _read_level(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
         number = self._numbers[level]
@@ -118,8 +120,8 @@ def is_jpeg(path: Path) -> bool:
         return False
 
 
-def _parse(path: Path) -> tuple[tuple[Page, ...], Found, str]:
-    """The levels of a TIFF, its resolution, and what kind of TIFF it is."""
+def _parse(path: Path) -> tuple[tuple[Page, ...], Found, str, int]:
+    """The levels of a TIFF, its resolution, what kind of TIFF it is, and how many further images it names."""
     import tifffile
 
     with quiet_tifffile(), tifffile.TiffFile(path) as file:
@@ -129,10 +131,21 @@ def _parse(path: Path) -> tuple[tuple[Page, ...], Found, str]:
         if why:
             raise SlideError("TIFF is not 8-bit RGB in tiles", where=path, found=why, do=_EXPORT)
         subs = list(islice(base.pages or (), _MOST_PAGES)) if base.subifds else []
-        levels = _levels(base, pages + subs)
         description = pages[0].description or ""
+        images = _ome_images(description)
+        if images:
+            pages = [page for page in pages if _is_ome_level(page, images)]
+        levels = _levels(base, pages + subs)
         found, vendor = _found(base, description)
-        return tuple(page_tiles(level) for level in levels), found, vendor
+        return tuple(page_tiles(level) for level in levels), found, vendor, max(len(images) - 1, 0)
+
+
+def _is_ome_level(page: Any, images: list[dict[str, str]]) -> bool:
+    """Whether a page of an OME-TIFF is a level, as older writers have it, and no image of its own.
+
+    Levels are SubIFDs; a page is one only where it says that it is reduced, and the XML names no image of its size.
+    """
+    return page.is_reduced and (str(page.imagewidth), str(page.imagelength)) not in map(_size, images)
 
 
 def _levels(base: Any, others: list[Any]) -> list[Any]:
@@ -152,19 +165,32 @@ def _found(base: Any, description: str) -> tuple[Found, str]:
     tags = {name: base.tags.valueof(name) for name in ("XResolution", "YResolution", "ResolutionUnit")}
     unit = 2 if tags["ResolutionUnit"] is None else int(tags["ResolutionUnit"])
     tagged = from_tiff_tags(tags["XResolution"], tags["YResolution"], unit)
-    if "<OME" in description[:2000]:
+    if _is_ome(description):
         return _from_ome(description, base.imagewidth, base.imagelength) or tagged, "ome-tiff"
     return tagged, "generic-tiff"
 
 
-def _from_ome(xml: str, width: int, height: int) -> Found | None:
-    """PhysicalSizeX and Y of the `Pixels` element with the size of the base page.
+def _is_ome(description: str) -> bool:
+    return "<OME" in description[:2000]
 
-    The attributes are read as text, so that no entity of the XML is ever expanded.
+
+def _ome_images(description: str) -> list[dict[str, str]]:
+    """Attributes of the `Pixels` element of each image in OME-XML; none in other descriptions.
+
+    They are read as text, so that no entity of the XML is ever expanded.
     """
-    for element in re.findall(r"<(?:\w+:)?Pixels\b([^>]*)>", xml):
-        stated = dict(re.findall(r"""([\w:]+)\s*=\s*["']([^"']*)["']""", element))
-        if (stated.get("SizeX"), stated.get("SizeY")) == (str(width), str(height)) and "PhysicalSizeX" in stated:
+    elements = re.findall(r"<(?:\w+:)?Pixels\b([^>]*)>", description) if _is_ome(description) else []
+    return [dict(re.findall(r"""([\w:]+)\s*=\s*["']([^"']*)["']""", element)) for element in elements]
+
+
+def _size(stated: dict[str, str]) -> tuple[str | None, str | None]:
+    return stated.get("SizeX"), stated.get("SizeY")
+
+
+def _from_ome(xml: str, width: int, height: int) -> Found | None:
+    """PhysicalSizeX and Y of the image with the size of the base page."""
+    for stated in _ome_images(xml):
+        if _size(stated) == (str(width), str(height)) and "PhysicalSizeX" in stated:
             sizes = [_ome_length(stated, axis) for axis in "XY"]
             return Found(sizes[0], sizes[1], "ome-xml")
     return None

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.bed import distance_px
+from tilscore.config import check_ranges
+from tilscore.errors import ConfigError
 from tilscore.score.interval import IntervalConfig, density_interval
 from tilscore.space import Grid
 
@@ -25,6 +27,12 @@ class BorderConfig:
     """Limits of the bands: below 0 in the tumour, above 0 outside it."""
     n_draws: int = 200
     """Bootstrap draws of a band: its standard deviation is then known to 5 %."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "spatial.border", edges_um=(-1e4, 1e4), n_draws=(10, 1e5))
+        if len(self.edges_um) < 2 or list(self.edges_um) != sorted(set(self.edges_um)):
+            do = "the limits of the bands rise"
+            raise ConfigError("needs two limits or more", where="spatial.border.edges_um", found=self.edges_um, do=do)
 
 
 def signed_distance(tumour: Mask, mpp: float) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tilscore.config import check_ranges
 from tilscore.spatial.border import BorderConfig
 
 
@@ -38,3 +39,10 @@ class SpatialConfig:
     """Nearest distances are taken of at most this many cells of a kind, drawn at random; neighbours are all cells."""
     seed: int = 0
     """Of what is drawn at random."""
+
+    def __post_init__(self) -> None:
+        distances = {"max_um": (10, 5000), "step_um": (1, self.max_um / 2), "nearest_um": (1, 5000)}
+        sides = dict.fromkeys(("hotspot_um", "mixing_um", "unevenness_um"), (10, 5000))
+        shares = {"hotspot_fdr": (0, 1), "min_share": (0.01, 1)}
+        cells = {"cluster_um": (1, 500), "cluster_min_tils": (2, 10_000), "min_tils": (2, 1e6), "max_exact": (100, 1e7)}
+        check_ranges(self, "spatial", **distances, **sides, **shares, **cells, seed=(0, 2**32))
