@@ -79,7 +79,6 @@ NAN, ENDLESS = float("nan"), float("inf")
         ("score.contact_um", ENDLESS), ("score.wide_interval_frac", NAN), ("score.bed.radius_um", -5),
         ("score.bed.join_um", NAN), ("score.cores.join_um", -100), ("score.cores.min_mm2", -1),
         ("score.aggregates.sigma_um", 0), ("score.infiltrated.radius_um", 0), ("score.compat.patch_um", 0),
-        ("score.interval.n_draws", 0), ("score.interval.level", 1.0), ("score.interval.n_origins", 5000),
         ("score.interval.max_block_um", 50), ("spatial.step_um", 0), ("spatial.mixing_um", [100, -1]),
         ("spatial.border.edges_um", [0, 50, 25]), ("spatial.hotspot_um", ENDLESS), ("overlay.width_px", -1),
         ("overlay.heat_alpha", 2), ("overlay.map.sigma_um", 0), ("overlay.fields.size_um", NAN),
