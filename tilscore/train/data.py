@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from os.path import normpath
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,11 @@ def read_sets(cfg: TrainConfig, data: Path) -> list[Sample]:
 
 
 def _read(c: SetConfig, data: Path) -> list[Sample]:
+    keys = {f.name: f.name for f in fields(SetConfig)} | {"root": "folder", "source": "name"}
+    for option in c.options:
+        if option in keys:
+            do = f"give `{keys[option]}` beside `options`"
+            raise ConfigError("an option that is a key of the set", where=c.source, found=option, do=do)
     samples = read_set(
         c.format,
         data / c.folder,
