@@ -136,7 +136,10 @@ def read_set(
 
 
 def without_ignored(sample: Sample) -> Sample:
-    """`sample` without the nuclei of ignored classes; within `IGNORED_UM` of them it is not known what there is."""
+    """`sample` without the nuclei of ignored classes; within `IGNORED_UM` of them it is not known what there is.
+
+    They may be of any class: none is complete any more.
+    """
     ignored = sample.label == IGNORED
     if not ignored.any():
         return sample
@@ -147,6 +150,7 @@ def without_ignored(sample: Sample) -> Sample:
         y_px=sample.y_px[~ignored],
         label=sample.label[~ignored],
         known=~unclear if sample.known is None else sample.known & ~unclear,
+        complete=(),
     )
 
 
