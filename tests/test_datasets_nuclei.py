@@ -207,7 +207,7 @@ def test_lizard(tmp_path: Path) -> None:
         picture(tmp_path / f"lizard_images{part}" / f"Lizard_Images{part}" / f"{name}.png")
     got = read_set("lizard", tmp_path)
     assert nuclei(got[0]) == [(4.0, 6.0, OTH), (12.0, 22.0, INF), (32.0, 8.0, STR)]
-    assert [(s.name, s.centre, s.mpp) for s in got] == [("consep_1", "consep", 0.5), ("dpath_4", "dpath", 0.5)]
+    assert [(s.name, s.centre, s.mpp) for s in got] == [("consep_1", "UHCW", 0.5), ("dpath_4", "dpath", 0.5)]
     assert [s.name for s in read_set("lizard", tmp_path, skip=["consep"])] == ["dpath_4"]
 
 
@@ -226,8 +226,8 @@ def test_conic(tmp_path: Path) -> None:
     make_conic(tmp_path, ["consep_1-0000", "consep_1-0001", "tcga_2-0000"])
     got = read_set("conic", tmp_path)
     assert [(s.name, s.group, s.centre) for s in got] == [
-        ("consep_1-0000", "consep_1", "consep"),
-        ("consep_1-0001", "consep_1", "consep"),
+        ("consep_1-0000", "consep_1", "UHCW"),
+        ("consep_1-0001", "consep_1", "UHCW"),
         ("tcga_2-0000", "tcga_2", "tcga"),
     ]
     assert nuclei(got[1]) == [(23.0, 12.0, INF)]

@@ -12,7 +12,7 @@ from tilscore.datasets import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.labels import CELL_COLOURS, Cell
 from tilscore.nets import TilNet
-from tilscore.runpictures import _middle, _read_log, draw_curves, draw_examples
+from tilscore.runpictures import _figure, _lines, _middle, _read_log, _shown_scores, draw_curves, draw_examples
 
 
 def write_log(folder: Path, rows: str) -> None:
@@ -34,6 +34,23 @@ def test_a_resumed_run_is_one_curve(tmp_path: Path) -> None:
     assert log["train/loss"].tolist() == [2.0, 1.4, 1.0]
     assert log["val/a/f_detection"].tolist() == [0.1, 0.3, 0.5]
     assert np.asarray(Image.open(draw_curves(tmp_path))).std() > 5
+
+
+def test_the_mean_over_sets_is_no_set(tmp_path: Path) -> None:
+    """It is named as what it is, has a look of its own, and takes no dashes from a set."""
+    keys = ["val/a/f_detection", "val/a/f_class/stromal", "val/b/f_detection", "val/f_detection"]
+    (tmp_path / "log").mkdir()
+    rows = ["0,2.0,,,,", "0,,0.2,0.3,0.4,0.3", "9,,0.3,0.3,0.5,0.4"]
+    text = "\n".join([",".join(["step", "train/loss", *keys]), *rows]) + "\n"
+    (tmp_path / "log" / "metrics.csv").write_text(text)
+    figure = _figure(4.0, 3.0)
+    ax = figure.subplots()
+    columns = _shown_scores(_read_log(tmp_path))
+    _lines(ax, _read_log(tmp_path), columns)
+    looks = {str(line.get_label()): (line.get_linestyle(), line.get_color()) for line in ax.lines}
+    assert list(looks) == ["mean detection F1", "a: detection F1", "a: F_c stromal", "b: detection F1"]
+    assert [looks[k][0] for k in ("a: detection F1", "a: F_c stromal", "b: detection F1")] == ["-", "-", "--"]
+    assert looks["mean detection F1"][1] not in {v[1] for k, v in looks.items() if k != "mean detection F1"}
 
 
 def test_a_folder_without_log_is_an_error(tmp_path: Path) -> None:

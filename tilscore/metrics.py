@@ -22,12 +22,24 @@ class Matches:
     true_label : [n] int, -1 = untyped.
     found_label : [k] int.
     exhaustive : False where not every nucleus is marked: an unmatched detection says nothing there.
+    complete : classes of which every nucleus is marked all the same: an unmatched detection of theirs is false.
     """
 
     pairs: NDArray[np.int64]
     true_label: NDArray[np.int64]
     found_label: NDArray[np.int64]
     exhaustive: bool = True
+    complete: tuple[Cell, ...] = ()
+
+    @property
+    def spurious(self) -> NDArray[np.int64]:
+        """Index of the detections that are known to be false: unmatched, where that says something."""
+        alone = np.delete(np.arange(len(self.found_label)), self.pairs[:, 1])
+        return alone if self.exhaustive else alone[np.isin(self.found_label[alone], self.complete)]
+
+    def tells_of(self, cell: Cell) -> bool:
+        """Whether false detections of a class are known."""
+        return self.exhaustive or cell in self.complete
 
 
 def match(
@@ -92,9 +104,13 @@ def confusion(image: Matches) -> NDArray[np.int64]:
     true = np.where(image.true_label < 0, UNTYPED_ROW, image.true_label)
     np.add.at(table, (true[image.pairs[:, 0]], image.found_label[image.pairs[:, 1]]), 1)
     table[:, MISSED_COLUMN] += np.bincount(np.delete(true, image.pairs[:, 0]), minlength=N + 2)
-    if image.exhaustive:
-        table[SPURIOUS_ROW] += np.bincount(np.delete(image.found_label, image.pairs[:, 1]), minlength=N + 1)
+    table[SPURIOUS_ROW] += np.bincount(image.found_label[image.spurious], minlength=N + 1)
     return table
+
+
+def judged_tables(image: Matches, table: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[4 6 5] the image's confusion for each class of which false detections are known; 0 for the others."""
+    return np.stack([table if image.tells_of(cell) else np.zeros_like(table) for cell in Cell])
 
 
 @dataclass(frozen=True)
@@ -108,8 +124,10 @@ class CellScores:
     f_class : per class, F_c of Graham et al. 2019 (eq. 8 with weights 2, 2, 1, 1). Pairs in which neither side is of
         the class are left out, so that no true negatives count, as in the authors' published evaluation; the formula
         read with them would say far more.
-    precision_class, recall_class, f1_joint : per class; a detection counts only with the right class.
-    f1_weighted : `f1_joint` weighted by the number of true nuclei (Sirinukunwattana et al. 2016).
+    precision_class, recall_class, f1_joint : per class; a detection counts only with the right class. They need the
+        nuclei of the class alone to be marked, where `f_class` needs those of every class.
+    f1_weighted : F1 of that kind where every nucleus is marked, weighted by the number of true nuclei
+        (Sirinukunwattana et al. 2016).
     f1_given_nucleus : per class, F1 of the class among matched, typed nuclei.
     n_true, n_found : numbers of nuclei.
     """
@@ -138,33 +156,36 @@ def _f1(hits: float, false: float, missed: float) -> float:
 def score_cells(images: list[Matches]) -> CellScores:
     """Pool matches over images. Pairs with an untyped truth count for detection only."""
     empty = np.zeros((N + 2, N + 1), np.int64)
-    tables = [(confusion(m), m.exhaustive) for m in images]
-    scores = scores_of(sum((t for t, _ in tables), empty), sum((t for t, closed in tables if closed), empty))
+    tables = [confusion(m) for m in images]
+    closed = [t for t, m in zip(tables, images, strict=True) if m.exhaustive]
+    judged = [judged_tables(m, t) for t, m in zip(tables, images, strict=True)]
+    scores = scores_of(sum(tables, empty), sum(closed, empty), sum(judged, np.zeros((N, *empty.shape), np.int64)))
     return replace(scores, n_found=sum(len(m.found_label) for m in images))
 
 
-def scores_of(table: NDArray[np.number], closed: NDArray[np.number]) -> CellScores:
+def scores_of(table: NDArray[np.number], closed: NDArray[np.number], judged: NDArray[np.number]) -> CellScores:
     """Scores of pooled confusion tables [6 5].
 
     Parameters
     ----------
     table : all images; gives recall, and the class given the nucleus.
     closed : the images in which every nucleus is marked; gives what false detections enter into.
+    judged : [4 6 5], per class the images in which every nucleus of it is marked (`judged_tables`).
     """
     pairs, n_true = float(closed[: N + 1, :N].sum()), float(closed[: N + 1].sum())
-    n_found, n_typed = float(closed[:, :N].sum()), float(closed[:N].sum())
-    f_class, precision, recall, joint, given, support = {}, {}, {}, {}, {}, {}
+    n_found = float(closed[:, :N].sum())
+    f_class, precision, recall, joint, given, weighed = {}, {}, {}, {}, {}, []
     for cell in Cell:
         name = cell.name.lower()
-        # Where no nucleus has a class, spurious cells alone would make zeros.
-        hit, false, missed, alone, lost = _of_class(closed if n_typed else np.zeros_like(closed), cell)
+        hit, false, missed, alone, lost = _of_class(_typed(closed), cell)
         f_class[name] = _f1(hit, 2 * false + alone, 2 * missed + lost)
+        weighed.append((_f1(hit, false + alone, missed + lost), float(closed[cell].sum())))
+        hit, false, missed, alone, lost = _of_class(_typed(judged[cell]), cell)
         joint[name] = _f1(hit, false + alone, missed + lost)
         precision[name] = _ratio(hit, hit + false + alone)
         hit, false, missed, _, lost = _of_class(table, cell)
         recall[name] = _ratio(hit, hit + missed + lost)
         given[name] = _f1(hit, false, missed)
-        support[name] = float(closed[cell].sum())
     return CellScores(
         f_detection=_f1(pairs, n_found - pairs, n_true - pairs),
         precision=_ratio(pairs, n_found),
@@ -173,11 +194,16 @@ def scores_of(table: NDArray[np.number], closed: NDArray[np.number]) -> CellScor
         precision_class=precision,
         recall_class=recall,
         f1_joint=joint,
-        f1_weighted=_ratio(sum(joint[n] * s for n, s in support.items() if s), sum(support.values())),
+        f1_weighted=_ratio(sum(f * n for f, n in weighed if n), sum(n for _, n in weighed)),
         f1_given_nucleus=given,
         n_true=int(table[: N + 1].sum()),
         n_found=int(table[:, :N].sum()),
     )
+
+
+def _typed(table: NDArray[np.number]) -> NDArray[np.number]:
+    """The table; zeros where no nucleus has a class: spurious cells alone would make figures of 0."""
+    return table if table[:N].any() else np.zeros_like(table)
 
 
 def _of_class(table: NDArray[np.number], cell: Cell) -> tuple[float, float, float, float, float]:

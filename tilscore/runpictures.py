@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TILE_PX = 256
 """Side of an example at 0.5 um/px: 128 um, a crop of the training."""
 BAR_UM = 25.0
+_MEAN = "val/f_detection"
+"""Of all sets, which is what `patience` follows; the other figures are `val/<set>/...`."""
 _TERMS = {"loss": "in all", "detection": "nuclei", "types": "classes", "offset": "places", "regions": "regions"}
 
 
@@ -51,7 +53,7 @@ def draw_curves(run_folder: Path) -> Path:
         for ticks in (left.yaxis.set_major_formatter, left.yaxis.set_minor_formatter):
             ticks("{x:g}")
         left.tick_params(axis="y", which="both", labelsize=7)
-    scores = {k: _score_name(k) for k in log if k.startswith("val/") and ("/f_detection" in k or "/f_class/" in k)}
+    scores = _shown_scores(log)
     _lines(right, log, scores)
     right.set(title="figures on the held-out fields", xlabel="optimiser steps", ylim=(0, 1))
     if not scores:
@@ -179,13 +181,15 @@ def _read_log(run_folder: Path) -> pd.DataFrame:
 
 def _lines(ax: Axes, log: pd.DataFrame, columns: dict[str, str]) -> None:
     """One line a column; those of the whole are thick, classes have their colour, sets their dashes."""
-    sets = list(dict.fromkeys(k.split("/")[1] for k in columns if k.startswith("val/")))
+    sets = list(dict.fromkeys(k.split("/")[1] for k in columns if k.startswith("val/") and k != _MEAN))
     colours = {c.name.lower(): _rgb(v) for c, v in CELL_COLOURS.items()} | {"f_detection": (0.0, 0.0, 0.0)}
     for key, name in columns.items():
         values = log[["step", key]].dropna()
         parts = key.split("/")
         look: dict[str, Any] = {"linewidth": 2.2 if parts[-1] in ("loss", "f_detection") else 1.2}
-        if parts[0] == "val":
+        if key == _MEAN:
+            look = {"linewidth": 3.2, "color": "0.65", "zorder": 1.5}
+        elif parts[0] == "val":
             look |= {"color": colours.get(parts[-1]), "linestyle": ("-", "--", ":", "-.")[sets.index(parts[1]) % 4]}
         ax.plot(values["step"] + 1, values[key], marker=".", markersize=4, label=name, **look)
     if columns:
@@ -193,7 +197,15 @@ def _lines(ax: Axes, log: pd.DataFrame, columns: dict[str, str]) -> None:
     ax.grid(alpha=0.3)
 
 
+def _shown_scores(log: pd.DataFrame) -> dict[str, str]:
+    """The columns of figures on held-out fields that are drawn, and their names: the mean over sets first."""
+    shown = [str(k) for k in log if str(k).startswith("val/") and (str(k).endswith("/f_detection") or "/f_class/" in k)]
+    return {k: _score_name(k) for k in sorted(shown, key=lambda k: k != _MEAN)}
+
+
 def _score_name(key: str) -> str:
+    if key == _MEAN:
+        return "mean detection F1"
     source, _, rest = key.removeprefix("val/").partition("/")
     return f"{source}: detection F1" if rest == "f_detection" else f"{source}: F_c {rest.rpartition('/')[2]}"
 

@@ -25,7 +25,7 @@ def _add_train(verbs: Verbs) -> None:
     verb = verbs.add_parser("train", help="train a model on annotated tiles")
     verb.add_argument("--config", type=Path, required=True, help="a YAML of configs/train")
     verb.add_argument("--data", type=Path, required=True, help="folder that holds the sets' folders")
-    verb.add_argument("--out", type=Path, help="run folder")
+    verb.add_argument("--out", type=Path, help="run folder, of this run alone")
     verb.add_argument("--describe", action="store_true", help="tell what the sets hold and how they are read; no run")
     verb.add_argument("--fold", type=int, help="part to hold out for validation; without it all is trained on")
     verb.add_argument("--steps", type=int, help="optimiser steps, instead of the config's")
@@ -33,7 +33,7 @@ def _add_train(verbs: Verbs) -> None:
     verb.add_argument(
         "--teachers", nargs="+", metavar="MODEL", help="models that teach it, instead of the config's: names or folders"
     )
-    verb.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint")
+    verb.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint, as it began")
     verb.add_argument("--quiet", action="store_true", help="no progress bar")
     verb.set_defaults(do=train)
 

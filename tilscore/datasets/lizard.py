@@ -7,9 +7,10 @@ CoNIC: conic-challenge.grand-challenge.org (CC BY-NC-SA 4.0). One folder with `i
 `labels.npy` [n 256 256 2] uint16 (number, class), `counts.csv` and `patch_info.csv` (`patch_info`: `consep_1-0000`).
 Both have the class codes 1 to 6 below. `counts.csv` counts the middle 224 px only: it is not used for positions.
 
-Patches of one image overlap: the image is the group. Names begin with where an image comes from (`consep`, `crag`,
-`dpath`, `glas`, `pannuke`, `tcga`), which is the centre. **The set contains CoNSeP and PanNuke images**: leave them
-out with `skip: [consep, pannuke]` where those sets test the model. Granulocytes are told apart here and are `other`.
+Patches of one image overlap: the image is the group. Names begin with where an image comes from, a word of `ORIGINS`.
+It tells the centre: CoNSeP, CRAG and GlaS are all of one hospital, that of `consep` and `crchisto` here; of the others
+it is all that is told. **The set contains CoNSeP and PanNuke images**: leave them out with `skip: [consep, pannuke]`
+where those sets test the model. Granulocytes are told apart here and are `other`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tilscore.datasets.classes import ClassMap, Entry
-from tilscore.datasets.reading import found_files, instance_centres, instance_codes, read_mat, read_rgb
+from tilscore.datasets.reading import (
+    chosen,
+    found_files,
+    instance_centres,
+    instance_codes,
+    plain_word,
+    read_mat,
+    read_rgb,
+)
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.labels import Cell
 
 MPP = 0.5
+ORIGINS = {"consep": "UHCW", "crag": "UHCW", "dpath": "dpath", "glas": "UHCW", "pannuke": "pannuke", "tcga": "tcga"}
+"""Where an image comes from, the first word of its name, and the centre that this tells."""
 CLASSES = ClassMap(
     cells=(
         Entry("no type", UNTYPED, 0),
@@ -42,17 +53,20 @@ CLASSES = ClassMap(
 
 
 def read_lizard(
-    root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = None, skip: Collection[str] = ()
+    root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = None, skip: str | Collection[str] = ()
 ) -> Iterator[Sample]:
     """The images of Lizard, one by one; those whose name begins with a word of `skip` are left out.
 
     Raises
     ------
+    ConfigError : a word of `skip` that no image of this set begins with.
     DataError : not this layout, an unknown class code, or a partner file that is missing or does not fit.
     """
+    tables = found_files(root, "**/Labels/*.mat", what="Labels/*.mat")
+    left_out = chosen(skip, {*ORIGINS, *(_origin(t.stem) for t in tables)}, option="skip", where=root)
     pictures = {p.stem: p for p in root.glob("**/*.png") if "overlay" not in str(p.relative_to(root)).lower()}
-    for table in found_files(root, "**/Labels/*.mat", what="Labels/*.mat"):
-        if _origin(table.stem) in skip:
+    for table in tables:
+        if plain_word(_origin(table.stem)) in left_out:
             continue
         image = read_rgb(pictures.get(table.stem, root / "Lizard_Images1" / f"{table.stem}.png"))
         held = read_mat(table, "inst_map", "id", "class")
@@ -66,12 +80,13 @@ def read_lizard(
 
 
 def read_conic(
-    root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = None, skip: Collection[str] = ()
+    root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = None, skip: str | Collection[str] = ()
 ) -> Iterator[Sample]:
     """The patches of CoNIC, one by one; the arrays are mapped, not loaded.
 
     Raises
     ------
+    ConfigError : a word of `skip` that no image of this set begins with.
     DataError : not this layout, an unknown class code, or files that are missing or do not fit together.
     """
     images, labels = (_mapped(root / f) for f in ("images.npy", "labels.npy"))
@@ -81,8 +96,9 @@ def read_conic(
     if not (len(images) == len(labels) == len(names) == n_counts) or labels.shape != (*images.shape[:3], 2):
         found = f"{images.shape}, {labels.shape}, {len(names)} names, {n_counts} counts"
         raise DataError("images, labels and tables do not fit together", where=root, found=found)
+    left_out = chosen(skip, {*ORIGINS, *map(_origin, names)}, option="skip", where=root)
     for i, name in enumerate(names):
-        if _origin(name) in skip:
+        if plain_word(_origin(name)) in left_out:
             continue
         inst, code = (np.asarray(labels[i, ..., c]).astype(np.int64) for c in (0, 1))
         _, points = instance_centres(inst)
@@ -100,7 +116,7 @@ def _sample(
     label: NDArray[np.int8],
     mpp: float | None,
 ) -> Sample:
-    centre = _origin(name)
+    centre = ORIGINS.get(_origin(name).lower(), _origin(name))
     return Sample(
         name, source, image, mpp or MPP, *points, label, group=group, patient="", centre=centre, organ="colon"
     )

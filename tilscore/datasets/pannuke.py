@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tilscore.datasets.classes import ClassMap, Entry
-from tilscore.datasets.reading import found_files, instance_centres
+from tilscore.datasets.reading import chosen, found_files, instance_centres, plain_word
 from tilscore.datasets.sample import Sample
 from tilscore.errors import DataError
 from tilscore.labels import Cell
@@ -36,24 +36,27 @@ CLASSES = ClassMap(
 
 
 def read_pannuke(
-    root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = None, organs: Collection[str] = ()
+    root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = None, organs: str | Collection[str] = ()
 ) -> Iterator[Sample]:
     """The patches of all folds under `root`, one by one.
 
     Parameters
     ----------
-    organs : organs to keep, e.g. ("Breast",); empty = all. All three folds in memory take 1.6 GB.
+    organs : organs to keep, e.g. "Breast" or ("Breast", "Adrenal gland"); empty = all. All three folds in memory take
+        1.6 GB.
 
     Raises
     ------
+    ConfigError : an organ that no patch is of.
     DataError : not this layout, or arrays that do not fit together.
     """
-    wanted = {o.lower() for o in organs}
-    for path in found_files(root.resolve(), "**/images.npy", what="images.npy"):
+    paths = found_files(root.resolve(), "**/images.npy", what="images.npy")
+    folds = [_arrays(path) for path in paths]
+    wanted = chosen(organs, {str(t) for _, _, types in folds for t in types}, option="organs", where=root)
+    for path, (images, masks, types) in zip(paths, folds, strict=True):
         fold = path.parent.name
-        images, masks, types = _arrays(path)
         for i, organ in enumerate(str(t).lower() for t in types):
-            if wanted and organ not in wanted:
+            if wanted and plain_word(organ) not in wanted:
                 continue
             parts = [_channel(masks[i, ..., c], c, classes, path) for c in range(5)]
             label = np.concatenate([p[1] for p in parts])

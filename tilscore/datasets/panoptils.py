@@ -55,13 +55,15 @@ CLASSES = ClassMap(
 
 
 def read_panoptils(root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = None) -> Iterator[Sample]:
-    """The fields of one part, or of all parts under `root`, one by one.
+    """The fields of one part, or of all parts under `root`, one by one; of several, names begin with the part's folder.
 
     Raises
     ------
     DataError : not this layout, an unknown class or code, or a partner file that is missing or does not fit.
     """
-    for path in found_files(root, "masks/*.png", "**/masks/*.png", what="masks"):
+    paths = found_files(root, "masks/*.png", "**/masks/*.png", what="masks")
+    several = len({path.parent for path in paths}) > 1
+    for path in paths:
         part = path.parents[1]
         image = read_rgb(part / "rgbs" / path.name)
         mask = read_mask(path, image.shape)
@@ -70,7 +72,7 @@ def read_panoptils(root: Path, *, classes: ClassMap = CLASSES, mpp: float | None
         xy, label = _nuclei(part / "csv" / f"{path.stem}.csv", classes)
         patient, centre = tcga(path.stem)
         yield Sample(
-            name=path.stem,
+            name=f"{part.relative_to(root).parts[0]}/{path.stem}" if several else path.stem,
             source="panoptils",
             image=image,
             mpp=mpp or MPP,

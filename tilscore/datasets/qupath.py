@@ -113,11 +113,12 @@ def read_qupath(root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = 
     patterns = ("*.geojson*", "annotations/*.geojson*", "*.json", "annotations/*.json")
     paths = found_files(root, *patterns, what="QuPath GeoJSON")
     images = [_image(root, path, _name(path)) for path in paths]
+    names = frozenset(_name(path) for path in paths)
     facts = read_facts(root, {_name(path): image.name for path, image in zip(paths, images, strict=True)})
     for path, image in zip(paths, images, strict=True):
         drawing = read_drawing(path)
         with open_slide(image, mpp=None if mpp is None else _needed(mpp, image)) as slide:
-            yield from _samples(slide, _name(path), _sort(drawing, slide, classes), path, facts)
+            yield from _samples(slide, _name(path), _sort(drawing, slide, classes), path, facts, names)
 
 
 def _name(path: Path) -> str:
@@ -191,7 +192,10 @@ def _add_nuclei(out: _Marks, xy: NDArray[np.float64], label: int) -> None:
     out.label += [label] * len(xy)
 
 
-def _samples(slide: Slide, name: str, marks: _Marks, path: Path, facts: Facts) -> Iterator[Sample]:
+def _samples(
+    slide: Slide, name: str, marks: _Marks, path: Path, facts: Facts, names: frozenset[str]
+) -> Iterator[Sample]:
+    """The annotated areas of a drawing; of several, `S1-1`, `S1-2`, or `S1/1`, ... where a drawing is called `S1-1`."""
     import shapely
 
     level0 = slide.level0
@@ -201,14 +205,17 @@ def _samples(slide: Slide, name: str, marks: _Marks, path: Path, facts: Facts) -
     whole = shapely.union_all(marks.annotated).intersection(ground) if marks.annotated else ground
     parts = [p for p in getattr(whole, "geoms", [whole]) if p.geom_type == "Polygon"]
     parts.sort(key=lambda p: (p.bounds[1], p.bounds[0]))
-    for i, part in enumerate(parts):
+    numbered = [f"{name}-{i + 1}" for i in range(len(parts))]
+    if not names.isdisjoint(numbered):
+        numbered = [f"{name}/{i + 1}" for i in range(len(parts))]
+    for part, number in zip(parts, numbered, strict=True):
         window = grid.covering_window(BoxUm(*part.bounds)).clip()
         if window.w * window.h > LARGEST_PX:
             found = f"{window.w} x {window.h} px"
             raise AnnotationError(
                 "annotated area too large to be held", where=path, found=found, do="draw smaller ones"
             )
-        label = name if len(parts) == 1 else f"{name}-{i + 1}"
+        label = name if len(parts) == 1 else number
         yield _sample(slide, window, part, marks, facts.sample_keys(label, name))
 
 

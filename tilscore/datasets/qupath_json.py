@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _DO = "export the objects from QuPath again, as GeoJSON"
 _SINGLE = {"cell", "detection", "pathcellobject", "pathdetectionobject"}
 """Object types that are one nucleus each, whatever their shape."""
+_ANNOTATIONS = {"annotation", "pathannotationobject"}
+_OTHERS = {"tile", "pathtileobject", "tmacore", "tmacoreobject", "pathtmacore", "pathtmacoreobject", "pathrootobject"}
+"""Object types that nobody drew; files without `objectType` tell them by their `id`."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Drawing:
 
 
 def read_drawing(path: Path) -> Drawing:
-    """The objects of a `.geojson`, `.json` or gzipped file; lines and tiles are left out.
+    """The objects of a `.geojson`, `.json` or gzipped file; lines, tiles and cores of a TMA are left out.
 
     Raises
     ------
@@ -72,10 +75,10 @@ def _features(one: dict[str, Any], path: Path) -> Iterator[Feature]:
     from shapely.geometry import shape
 
     properties = one.get("properties") or {}
-    kind = str(properties.get("objectType") or one.get("id") or "annotation").lower()
+    kind = _kind(properties.get("objectType"), one.get("id"))
     word, name = _word(properties.get("classification")), str(properties.get("name") or "").strip()
     geometry = one.get("nucleusGeometry") or one.get("geometry")
-    if geometry is None or kind == "tile":
+    if geometry is None or (kind != "annotation" and kind not in _SINGLE):
         return
     try:
         drawn = shape(geometry)
@@ -90,6 +93,12 @@ def _features(one: dict[str, Any], path: Path) -> Iterator[Feature]:
         yield Feature(word, name, points=np.array([[drawn.centroid.x, drawn.centroid.y]]))
     elif drawn.geom_type in ("Polygon", "MultiPolygon"):
         yield Feature(word, name, area=drawn if drawn.is_valid else drawn.buffer(0))
+
+
+def _kind(told: Any, ident: Any) -> str:
+    """What an object is: its type, else what its `id` tells (QuPath before 0.3), else an annotation."""
+    kind = str(told or ident or "").lower().replace("_", "").replace(" ", "")
+    return "annotation" if kind in _ANNOTATIONS or not (told or kind in _SINGLE | _OTHERS) else kind
 
 
 def _word(classification: Any) -> str:

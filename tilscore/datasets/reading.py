@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.errors import DataError
+from tilscore.errors import ConfigError, DataError
 
 Points = tuple[NDArray[np.float32], NDArray[np.float32]]
 """x and y [n] in continuous pixel coordinates."""
@@ -117,6 +117,27 @@ def outline_centre(xy: NDArray[np.floating]) -> tuple[float, float]:
     cx = ((x + np.roll(x, -1)) * cross).sum() / (6 * area)
     cy = ((y + np.roll(y, -1)) * cross).sum() / (6 * area)
     return float(cx + xy[0, 0]), float(cy + xy[0, 1])
+
+
+def plain_word(word: object) -> str:
+    """A word as options compare it: without case, `_` and `-` equal to a space."""
+    return re.sub(r"[\s_-]+", " ", str(word)).strip().lower()
+
+
+def chosen(words: str | Iterable[object] | None, known: Iterable[str], *, option: str, where: Path) -> set[str]:
+    """The words of a reader's option, each a `plain_word`; a lone string is one word.
+
+    Raises
+    ------
+    ConfigError : a word that is none of `known`: left alone, it would leave nothing out, or choose nothing.
+    """
+    there = {plain_word(k): k for k in known}
+    given = [words] if isinstance(words, str) else list(words or ())
+    for word in given:
+        if plain_word(word) not in there:
+            do = f"use {', '.join(sorted(set(there.values())))}"
+            raise ConfigError(f"no such word for the option {option}", where=where, found=word, do=do)
+    return {plain_word(word) for word in given}
 
 
 def instance_centres(inst: NDArray[np.integer]) -> tuple[NDArray[np.int64], Points]:

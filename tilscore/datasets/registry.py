@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +32,7 @@ from tilscore.datasets import (
 from tilscore.datasets.classes import IGNORED, ClassMap
 from tilscore.datasets.reading import near
 from tilscore.datasets.sample import Sample
-from tilscore.errors import ConfigError
+from tilscore.errors import ConfigError, DataError
 
 Reader = Callable[..., Iterator[Sample]]
 IGNORED_UM = 5.0
@@ -105,15 +106,16 @@ def read_set(
 
     Raises
     ------
-    ConfigError : no such layout or option.
-    DataError : the folder does not hold that layout, or a file in it does not fit.
+    ConfigError : no such layout or option, or a word in an option that the set does not know.
+    DataError : the folder does not hold that layout, or no field; a file that does not fit; two fields of one name.
     """
     reader = _format(name).read
-    known = list(inspect.signature(reader).parameters)[1:]
+    known = [k for k in inspect.signature(reader).parameters if k not in ("root", "mpp", "classes", "organ")]
     for option in options:
         if option not in known:
-            raise ConfigError(f"layout {name} has no option {option}", do=f"use {', '.join(known)}")
-    out = []
+            do = f"use {', '.join([*known, 'coarsen_to_mpp'])}"
+            raise ConfigError(f"layout {name} has no option {option}", do=do)
+    out: list[Sample] = []
     for sample in partial(reader, root, mpp=mpp, classes=class_map(name, classes), **options)():
         told = replace(
             sample,
@@ -124,11 +126,20 @@ def read_set(
         )
         told = without_ignored(told)
         out.append(told if coarsen_to_mpp is None else coarsened(told, coarsen_to_mpp))
+    if not out:
+        raise DataError("the set holds no field", where=root, do="choose less strictly in its options")
+    twice = [field for field, n in Counter(s.name for s in out).items() if n > 1]
+    if twice:
+        do = "rename one with its files, or read their folders as two sets"
+        raise DataError("two fields have one name", where=root, found=twice[0], do=do)
     return out
 
 
 def without_ignored(sample: Sample) -> Sample:
-    """`sample` without the nuclei of ignored classes; within `IGNORED_UM` of them it is not known what there is."""
+    """`sample` without the nuclei of ignored classes; within `IGNORED_UM` of them it is not known what there is.
+
+    They may be of any class: none is complete any more.
+    """
     ignored = sample.label == IGNORED
     if not ignored.any():
         return sample
@@ -139,6 +150,7 @@ def without_ignored(sample: Sample) -> Sample:
         y_px=sample.y_px[~ignored],
         label=sample.label[~ignored],
         known=~unclear if sample.known is None else sample.known & ~unclear,
+        complete=(),
     )
 
 

@@ -37,7 +37,8 @@ class Sample:
     organ, scanner : lower-case words; "" = not told.
     complete : classes of which every nucleus of the field is labelled, even where `known` is False.
     exhaustive : False where a set labels some nuclei only and `known` is what lies right beside them: enough to learn
-        from, but a detection elsewhere is neither right nor wrong, so recall is all that can be measured.
+        from, but a detection elsewhere is neither right nor wrong, unless it is of a `complete` class: of the others,
+        recall is all that can be measured.
     unit : what intervals draw again as one, where it is less than `group` (PanNuke: the patch); "" = patient or group.
     """
 

@@ -7,9 +7,10 @@ from math import isfinite
 
 import numpy as np
 
-from tilscore.evaluate.figures import Pool, figures
+from tilscore.evaluate.figures import Pool, figures, untold
 
 LEVEL = 0.95
+UNTOLD = "not every nucleus is marked: false detections are not known"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,12 @@ def figures_with_intervals(pool: Pool, n_bootstrap: int, seed: int) -> dict[str,
             for name, value in figures(pool, weight.astype(float)).items():
                 if isfinite(value):
                     draws[name].append(value)
-    return {name: _figure(value, draws[name], n, n_bootstrap) for name, value in values.items()}
+    return {
+        name: Figure(None, None, None, UNTOLD)
+        if not isfinite(value) and untold(pool, name)
+        else _figure(value, draws[name], n, n_bootstrap)
+        for name, value in values.items()
+    }
 
 
 def _figure(value: float, drawn: list[float], n_groups: int, n_bootstrap: int) -> Figure:

@@ -18,7 +18,7 @@ from tilscore.evaluate.froc import Froc, froc_of
 from tilscore.evaluate.predict import FieldResult
 from tilscore.evaluate.summary import dice
 from tilscore.labels import Cell
-from tilscore.metrics import confusion, scores_of
+from tilscore.metrics import N, confusion, judged_tables, scores_of
 
 Weights = NDArray[np.floating]
 T = TypeVar("T", np.int64, np.float64)
@@ -55,12 +55,16 @@ class Pool:
     Parameters
     ----------
     cells, closed : [g 6 5], `metrics.confusion` of all fields, and of those in which every nucleus is marked.
+    judged : [g 4 6 5], per class of the fields in which every nucleus of it is marked.
+    told : of what false detections are known in some field: names of classes, and `nuclei`.
     regions : [g 5 5]. bins : per probability, [g 15 3], `calibration.bins_of`.
     """
 
     groups: tuple[str, ...]
     cells: NDArray[np.int64]
     closed: NDArray[np.int64]
+    judged: NDArray[np.int64]
+    told: frozenset[str]
     regions: NDArray[np.int64]
     bins: dict[str, NDArray[np.float64]]
     rankings: dict[str, Ranking]
@@ -84,6 +88,11 @@ def pool(fields: list[FieldResult]) -> Pool:
         groups=groups,
         cells=per_group(tables),
         closed=per_group([t * f.matches.exhaustive for t, f in zip(tables, fields, strict=True)]),
+        judged=per_group([judged_tables(f.matches, t) for t, f in zip(tables, fields, strict=True)]),
+        told=frozenset(
+            [c.name.lower() for c in Cell if any(f.matches.tells_of(c) for f in fields)]
+            + ["nuclei"] * any(f.matches.exhaustive for f in fields)
+        ),
         regions=per_group([f.regions for f in fields]),
         bins={name: per_group([bins_of(*c[name]) for c in cases]) for name in cases[0]},
         rankings={c.name.lower(): _ranking(fields, at, c) for c in Cell},
@@ -105,18 +114,23 @@ def _cases(f: FieldResult) -> dict[str, tuple[NDArray[np.float32], NDArray[np.bo
 
     `detection`: P(nucleus). `inflammatory`: P(inflammatory nucleus), without cells on untyped nuclei.
     `inflammatory_given_nucleus`: P(inflammatory | nucleus) of cells on typed nuclei.
-    Where not every nucleus is marked, the first two are unknown.
+    Where not every nucleus is marked, the first is unknown, and the second too unless every inflammatory one is.
     """
     label, paired = _labels(f)
     detection, types = (p[f.cells] for p in f.probs)
     til = types[:, Cell.INFLAMMATORY]
     closed = np.full(len(label), f.matches.exhaustive)
-    known = closed & ~(paired & (label < 0)) & f.typed
+    known = ((closed | (Cell.INFLAMMATORY in f.complete)) & ~(paired & (label < 0))) & f.typed
     typed = label >= 0
     hit = label == Cell.INFLAMMATORY
+    joint, outcome = (detection * til)[known], hit[known]
+    if Cell.INFLAMMATORY in f.complete:  # the cells of other classes, which `cells` lacks, are on none of its nuclei
+        others = np.setdiff1d(np.flatnonzero(f.kept), f.cells)
+        joint = np.append(joint, (f.probs[0] * f.probs[1][:, Cell.INFLAMMATORY])[others])
+        outcome = np.append(outcome, np.zeros(len(others), bool))
     return {
         "detection": (detection[closed], paired[closed]),
-        "inflammatory": ((detection * til)[known], hit[known]),
+        "inflammatory": (joint, outcome),
         "inflammatory_given_nucleus": (til[typed], hit[typed]),
     }
 
@@ -146,7 +160,7 @@ def figures(pool: Pool, weight: Weights | None = None) -> dict[str, float]:
     def total(tables: NDArray[np.number]) -> NDArray[np.floating]:
         return np.asarray(np.tensordot(w, tables, axes=1), np.float64)
 
-    s = scores_of(total(pool.cells), total(pool.closed))
+    s = scores_of(total(pool.cells), total(pool.closed), total(pool.judged))
     out = {"detection/f1": s.f_detection, "detection/precision": s.precision, "detection/recall": s.recall}
     by_class = {
         "f_c": s.f_class,
@@ -163,3 +177,20 @@ def figures(pool: Pool, weight: Weights | None = None) -> dict[str, float]:
     out.update({f"calibration/ece/{name}": calibration_error(total(b)) for name, b in pool.bins.items()})
     out.update({f"region/dice/{name}": v for name, v in dice(total(pool.regions)).items()})
     return out
+
+
+def untold(pool: Pool, name: str) -> bool:
+    """Whether a figure is missing because false detections are known nowhere, though its nuclei are annotated."""
+    part, _, rest = name.partition("/")
+    first, last = rest.split("/")[0], name.rpartition("/")[2]
+    if part == "class" and first in ("f_c", "f1_joint", "precision"):
+        of = last if last != "weighted" else "nuclei"
+        needs = of if first != "f_c" else "nuclei"
+    elif name in ("detection/f1", "detection/precision", "calibration/ece/detection") or name.startswith("froc/nuclei"):
+        of = needs = "nuclei"
+    elif name == "calibration/ece/inflammatory" or name.startswith("froc/inflammatory"):
+        of = needs = "inflammatory"
+    else:
+        return False
+    rows = slice(N + 1) if of == "nuclei" else Cell[of.upper()]
+    return needs not in pool.told and bool(pool.cells[:, rows].any())

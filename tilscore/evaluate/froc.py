@@ -57,8 +57,8 @@ def froc_of(fields: list[FieldResult], group: NDArray[np.int64], cell: Cell | No
     """The curve of one class by P(nucleus of the class), or with None of all nuclei by P(nucleus).
 
     Every candidate takes part, whatever its most probable class. One that lies on an untyped nucleus, or where not
-    every nucleus is marked, is neither hit nor false. Fields in which nothing is known of the class are left out: no
-    area with every nucleus marked, or nuclei of which none has a class.
+    every nucleus (of the class) is marked, is neither hit nor false. Fields in which nothing is known of the class are
+    left out: no area with every nucleus of it marked, or nuclei of which none has a class.
 
     Parameters
     ----------
@@ -69,12 +69,13 @@ def froc_of(fields: list[FieldResult], group: NDArray[np.int64], cell: Cell | No
     parts = [(np.zeros(0), np.zeros(0, bool), np.zeros(0, np.int64))]
     for f, g in zip(fields, group, strict=True):
         label = f.sample.label
-        if f.known_mm2 == 0 or (cell is not None and not f.typed):
+        mm2 = f.known_mm2 if cell is None else f.class_mm2(cell)
+        if mm2 == 0 or (cell is not None and not f.typed):
             continue
         score, hit, counts = _judged(f, cell)
         parts.append((score[counts], hit[counts], np.full(int(counts.sum()), g)))
         n_true[g] += len(label) if cell is None else int((label == cell).sum())
-        area[g] += f.known_mm2
+        area[g] += mm2
     score, hit, own = (np.concatenate(p) for p in zip(*parts, strict=True))
     order = np.argsort(-score, kind="stable")
     return Froc(score[order], hit[order], own[order], n_true, area)
@@ -91,4 +92,4 @@ def _judged(f: FieldResult, cell: Cell | None) -> tuple[NDArray[np.float64], NDA
     on_untyped = np.zeros(len(score), bool)
     if len(untyped) and len(score):
         on_untyped = np.isfinite(cKDTree(untyped).query(f.found_um, distance_upper_bound=f.radius_um)[0])
-    return score, hit, hit | (f.in_known & ~on_untyped)
+    return score, hit, hit | ((f.in_known | (cell in f.complete)) & ~on_untyped)

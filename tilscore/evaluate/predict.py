@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tilscore.augment import Crop, plain_crop
 from tilscore.datasets.sample import Sample
 from tilscore.datasets.splits import group_of
-from tilscore.labels import UNKNOWN, Region
+from tilscore.labels import UNKNOWN, Cell, Region
 from tilscore.metrics import Matches, claim, match
 from tilscore.modelcard import CELL_STRIDE, DETECTION_THRESHOLD, MPP, REGION_STRIDE, Calibration
 from tilscore.peaks import IDENTITY, Candidates, Peaks, find_candidates, lowest_logit, operate, probabilities
@@ -90,6 +90,15 @@ class FieldResult:
         n = self.sample.image.shape[0] * self.sample.image.shape[1] if known is None else int(known.sum())
         return n * self.sample.mpp**2 / 1e6
 
+    @property
+    def complete(self) -> tuple[Cell, ...]:
+        """Classes of which every nucleus of the whole field is marked, where not all nuclei of any ground are."""
+        return () if self.known_mm2 > 0 else self.sample.complete
+
+    def class_mm2(self, cell: Cell) -> float:
+        """Area in which every nucleus of a class is marked."""
+        return self.sample.area_mm2 if cell in self.complete else self.known_mm2
+
     @cached_property
     def in_known(self) -> NDArray[np.bool_]:
         """[k] whether a candidate lies where every nucleus is marked."""
@@ -128,10 +137,10 @@ class FieldResult:
 
     @cached_property
     def cells(self) -> NDArray[np.int64]:
-        """[c] index of the candidates in `matches`: kept, and paired or where every nucleus is marked."""
+        """[c] index of the candidates in `matches`: kept, and paired or where all (of their class) are marked."""
         kept = np.flatnonzero(self.kept)
         pairs = match(self.true_um, self.found_um[kept], self.radius_um)
-        counts = self.in_known[kept]
+        counts = self.in_known[kept] | np.isin(self.probs[1][kept].argmax(axis=1), self.complete)
         counts[pairs[:, 1]] = True
         return np.asarray(kept[counts], np.int64)
 
@@ -140,7 +149,8 @@ class FieldResult:
         """The cells at the operating point, paired with the truth as well as possible."""
         pairs = match(self.true_um, self.found_um[self.cells], self.radius_um)
         named = self.probs[1][self.cells].argmax(axis=1).astype(np.int64)
-        return Matches(pairs, self.sample.label.astype(np.int64), named, exhaustive=self.known_mm2 > 0)
+        label = self.sample.label.astype(np.int64)
+        return Matches(pairs, label, named, exhaustive=self.known_mm2 > 0, complete=self.complete)
 
 
 def forward_crop(net: nn.Module, crop: Crop) -> list[NDArray[np.float32]]:

@@ -23,7 +23,9 @@ CELLS = [c.name.lower() for c in Cell]
 REGIONS = [r.name.lower() for r in Region]
 MEANINGS = {
     "detection": "Nuclei found, whatever their class. Cells and nuclei are paired one to one, as many as possible "
-    "within the radius, then the closest. Where a set does not mark every nucleus, only the recall is known.",
+    "within the radius, then the closest. Where a set does not mark every nucleus, only the recall is known; where it "
+    "marks every nucleus of a class, cells of the class count everywhere: precision, F1 joint, the free-response curve "
+    "and P(inflammatory nucleus) of the class are known too, F_c is not.",
     "class/f_c": "F_c of Graham et al. 2019 (HoVer-Net), weights 2, 2, 1, 1.",
     "class/f1_joint": "F1 where a cell counts only with the right class; weighted: by the number of nuclei.",
     "class/precision": "Share of the cells of a class that lie on a nucleus of it. Cells on nuclei without a class do "
@@ -107,6 +109,7 @@ def describe(fields: list[FieldResult], n_bootstrap: int, seed: int) -> dict[str
         "n_typed": int((label >= 0).sum()),
         "n_cells_found": int(sum(len(f.cells) for f in fields)),
         "known_mm2": round(sum(f.known_mm2 for f in fields), 4),
+        "class_mm2": {c.name.lower(): round(sum(f.class_mm2(c) for f in fields), 4) for c in Cell},
         "radius_um": sorted({f.radius_um for f in fields}),
         "figures": {name: {k: v for k, v in asdict(f).items() if v != ""} for name, f in computed.items()},
         "confusion": _table(own.cells.sum(axis=0), [*CELLS, "untyped", "spurious"], [*CELLS, "missed"]),

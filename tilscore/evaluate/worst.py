@@ -58,10 +58,9 @@ def mistakes(f: FieldResult) -> list[Mistake]:
     """
     m, (detection, types) = f.matches, f.probs
     out = []
-    if m.exhaustive:
-        for i in np.delete(np.arange(len(f.cells)), m.pairs[:, 1]):
-            k = f.cells[i]
-            out.append(_mistake("spurious", f, f.found_um[k], detection[k], "nothing", _name(m.found_label[i])))
+    for i in m.spurious:
+        k = f.cells[i]
+        out.append(_mistake("spurious", f, f.found_um[k], detection[k], "nothing", _name(m.found_label[i])))
     for t, i in m.pairs:
         if m.true_label[t] >= 0 and m.true_label[t] != m.found_label[i]:
             k = f.cells[i]

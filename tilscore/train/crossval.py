@@ -60,7 +60,8 @@ def held_by(run: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise DataError("is not a run", where=run, found=err, do="give the run folders of `tilscore train`") from err
     if not names:
-        raise DataError("this run held nothing out", where=run, do="give runs that were trained with --fold")
+        do = "give runs of `tilscore train --fold` whose fold held fields out"
+        raise DataError("this run held nothing out", where=run, do=do)
     return names
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from os.path import normpath
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ from torch.utils.data import Dataset
 
 from tilscore.augment import random_crop
 from tilscore.datasets import Sample, class_map, describe_sets, folds_of, read_set, with_derived_regions
+from tilscore.datasets.splits import group_of
 from tilscore.errors import ConfigError
 from tilscore.targets import encode
 from tilscore.train.config import SetConfig, TrainConfig
+
+_GROUPS = {"patient": "patients (or images, where none is told)", "centre": "centres"}
 
 
 def read_sets(cfg: TrainConfig, data: Path) -> list[Sample]:
@@ -31,6 +34,11 @@ def read_sets(cfg: TrainConfig, data: Path) -> list[Sample]:
 
 
 def _read(c: SetConfig, data: Path) -> list[Sample]:
+    keys = {f.name: f.name for f in fields(SetConfig)} | {"root": "folder", "source": "name"}
+    for option in c.options:
+        if option in keys:
+            do = f"give `{keys[option]}` beside `options`"
+            raise ConfigError("an option that is a key of the set", where=c.source, found=option, do=do)
     samples = read_set(
         c.format,
         data / c.folder,
@@ -91,7 +99,12 @@ def make_phantoms(cfg: TrainConfig) -> list[Sample]:
 
 
 def split(samples: list[Sample], cfg: TrainConfig, fold: int | None) -> tuple[list[Sample], list[Sample]]:
-    """Training and held-out fields of one fold (None: train on all, hold nothing out)."""
+    """Training and held-out fields of one fold (None: train on all, hold nothing out).
+
+    Raises
+    ------
+    ConfigError : no such fold, or one that holds nothing out, or all: there are fewer groups than folds.
+    """
     if fold is None:
         return samples, []
     if not 0 <= fold < cfg.folds:
@@ -99,7 +112,24 @@ def split(samples: list[Sample], cfg: TrainConfig, fold: int | None) -> tuple[li
     kept = {c.source for c in cfg.sets if c.train_only}
     part = folds_of(samples, cfg.folds, by=cfg.split_by, kept=kept)
     learn = [s for s, k in zip(samples, part, strict=True) if k != fold]
-    return learn, [s for s, k in zip(samples, part, strict=True) if k == fold]
+    held = [s for s, k in zip(samples, part, strict=True) if k == fold]
+    if not held or not learn:
+        groups = {group_of(s, cfg.split_by) for s in samples if s.source not in kept}
+        what = "this fold holds nothing out" if not held else "this fold leaves no annotated field to learn from"
+        found = f"{len(groups)} {_GROUPS[cfg.split_by]} in sets that may be held out"
+        raise ConfigError(what, where=f"fold {fold} of {cfg.folds}", found=found, do=_mend(len(groups), cfg))
+    return learn, held
+
+
+def _mend(n_groups: int, cfg: TrainConfig) -> str:
+    """What makes folds of which none is empty, nor holds all."""
+    if n_groups >= 2:
+        return f"set `folds` between 2 and {n_groups}" if n_groups > 2 else "set `folds: 2`"
+    if not n_groups:
+        return "take `train_only` off a set, or train without --fold"
+    if cfg.split_by == "centre":
+        return "give the sets their `centre`, set `split_by: patient`, or train without --fold"
+    return "give fields of two patients or more, or train without --fold"
 
 
 class Crops(Dataset[tuple[Any, ...]]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import warnings
@@ -16,16 +15,16 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from tilscore.backends import native_bfloat16, pick_device
-from tilscore.config import as_values
 from tilscore.datasets import Sample
 from tilscore.datasets.stainrange import with_stain_range
 from tilscore.errors import ConfigError, ModelError
 from tilscore.evaluate import evaluate_net, flat_scores
-from tilscore.files import write_json, write_text
+from tilscore.files import write_json
 from tilscore.modelcard import ModelConfig
 from tilscore.modelstore import Model, find_model, save_model
 from tilscore.modelstore.store import check_name
@@ -35,6 +34,7 @@ from tilscore.targets import Targets, loss
 from tilscore.train.config import TrainConfig
 from tilscore.train.data import Crops, field_id, make_phantoms, read_sets, split
 from tilscore.train.depthwise import speed_up_depthwise
+from tilscore.train.folder import check_folder, check_held, last_checkpoint, next_log, note_run
 from tilscore.train.teachers import Teachers, check_teachers
 
 
@@ -143,34 +143,40 @@ def train(
     Parameters
     ----------
     data : folder that holds the sets' folders.
-    out : run folder.
+    out : run folder; one that holds a run is refused without `resume`.
     fold : part to hold out for validation; None trains on everything.
-    resume : go on from the run folder's last checkpoint, if there is one.
+    resume : go on from the run folder's last checkpoint, if there is one, with the same fold and settings, save
+        those of `folder.MAY_CHANGE`.
 
     Returns
     -------
     The folder of the model.
-    """
-    import yaml
 
+    Raises
+    ------
+    ConfigError : settings that do not fit together or to the fields, a used run folder, or another run to go on with.
+    """
     if not 0 < cfg.blend <= 1 or (cfg.blend < 1 and not cfg.init):
         raise ConfigError("blend is a share of what was trained from `init`", found=cfg.blend, do="use 1, or give init")
     check_name(cfg.name)
+    # Several devices have a process each, and those that the first one starts find what it has written.
+    is_first, last = not getattr(rank_zero_only, "rank", 0), last_checkpoint(out)
+    going_on = check_folder(cfg, out, resume=resume) if is_first else resume and last.exists()
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     learn, held = split(read_sets(cfg, data), cfg, fold)
+    if going_on:
+        check_held(out, [field_id(s) for s in held])
     check_teachers(cfg.teachers, [field_id(s) for s in held])
     learn += make_phantoms(cfg) if cfg.phantoms.n else []
     precision = usable_precision(cfg.precision, native_bfloat16(pick_device("auto")))
     if precision != cfg.precision:
         print(f"precision: {precision}; this processor has no bfloat16, emulating it is slower")
-    last = out / "checkpoints" / "last.ckpt"
-    going_on = resume and last.exists()
-    _note_run(out, {"fold": fold, "precision": precision, "held_out": [field_id(s) for s in held]}, going_on=going_on)
-    write_text(out / "config.yaml", yaml.safe_dump(as_values(cfg), sort_keys=False))
-    task = Task(cfg, learn, held)
-    trainer = _trainer(cfg, out, _callbacks(cfg, out, held, progress=progress), precision, progress=progress)
+    task, callbacks = Task(cfg, learn, held), _callbacks(cfg, out, held, progress=progress)
+    if is_first:
+        note_run(cfg, out, {"fold": fold, "precision": precision, "held_out": [field_id(s) for s in held]})
+    trainer = _trainer(cfg, out, callbacks, precision, progress=progress)
     if not (going_on and _ended(task, last)):
         trainer.fit(task, ckpt_path=str(last) if going_on else None, weights_only=False)
     if trainer.is_global_zero:
@@ -193,7 +199,7 @@ def _trainer(cfg: TrainConfig, out: Path, callbacks: list[L.Callback], precision
         max_epochs=-1,
         callbacks=callbacks,
         logger=[
-            CSVLogger(out, name="", version=_next_log(out)),
+            CSVLogger(out, name="", version=next_log(out)),
             TensorBoardLogger(out, name="", version="tensorboard"),
         ],
         enable_progress_bar=progress,
@@ -204,20 +210,6 @@ def _trainer(cfg: TrainConfig, out: Path, callbacks: list[L.Callback], precision
         log_every_n_steps=50,
         default_root_dir=out,
     )
-
-
-def _note_run(out: Path, notes: dict[str, Any], *, going_on: bool) -> None:
-    """Write `run.json`: what was held out is evaluated by these names, whatever the folder holds by then.
-
-    Raises
-    ------
-    ConfigError : the run that is to go on held out other fields, which its weights do not know.
-    """
-    path = out / "run.json"
-    if going_on and json.loads(path.read_text(encoding="utf-8")).get("held_out") != notes["held_out"]:
-        do = "resume with the fold and the data that it started with, or give another --out"
-        raise ConfigError("the run to go on with held out other fields", where=path, do=do)
-    write_json(path, notes)
 
 
 def _ended(task: Task, last: Path) -> bool:
@@ -244,12 +236,6 @@ def _callbacks(cfg: TrainConfig, out: Path, held: list[Sample], *, progress: boo
     if progress:
         callbacks.append(Bar(refresh_rate=5))
     return callbacks
-
-
-def _next_log(out: Path) -> str:
-    """`log`, or after a resume `log-2`, ...: the logger would empty a folder that exists."""
-    n = sum(1 for _ in out.glob("log*"))
-    return f"log-{n + 1}" if n else "log"
 
 
 def _finish(task: Task, held: list[Sample], out: Path) -> None:

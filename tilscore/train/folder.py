@@ -1,0 +1,96 @@
+"""The run folder: what a run writes down of itself, and what one that begins, or goes on, may find there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tilscore.config import as_values, load_config
+from tilscore.errors import ConfigError
+from tilscore.files import write_json, write_text
+from tilscore.train.config import TrainConfig
+
+MAY_CHANGE = frozenset(
+    {
+        *("steps", "steps_per_epoch", "patience"),  # how long, and how often it is looked at
+        *("precision", "devices", "strategy", "workers", "threads"),  # where it is computed
+        *("blend", "stain_crops"),  # what is made of the weights at the end
+    }
+)
+"""Settings that a run may go on with otherwise; every other one changes what was learned so far, or what it is for."""
+_SHOWN = 3
+
+
+def last_checkpoint(out: Path) -> Path:
+    """Where a run folder's last checkpoint lies, or will lie."""
+    return out / "checkpoints" / "last.ckpt"
+
+
+def check_folder(cfg: TrainConfig, out: Path, *, resume: bool) -> bool:
+    """Whether a run goes on from a checkpoint in `out`; without one, `resume` begins anew what never got that far.
+
+    Raises
+    ------
+    ConfigError : a run is there and is not to go on, went on with other settings than `MAY_CHANGE`, or has a model and
+        no checkpoint.
+    """
+    going_on = resume and last_checkpoint(out).exists()
+    if going_on:
+        _check_settings(cfg, out / "config.yaml")
+    elif resume and (out / "model").exists():
+        do = "give another --out, or fine-tune it: --init"
+        raise ConfigError("a model is there, and no checkpoint to go on from", where=out, do=do)
+    elif not resume and any((out / part).exists() for part in ("run.json", "checkpoints", "model")):
+        raise ConfigError("the folder holds a run", where=out, do="use --resume to go on with it, or another --out")
+    return going_on
+
+
+def _check_settings(cfg: TrainConfig, path: Path) -> None:
+    before, now = (dict(_flat(as_values(c))) for c in (load_config(TrainConfig, path), cfg))
+    keys = [k for k in dict.fromkeys([*before, *now]) if k not in MAY_CHANGE and before.get(k) != now.get(k)]
+    if keys:
+        found = "; ".join(f"{k}: {_shown(before, k)}, now {_shown(now, k)}" for k in keys[:_SHOWN])
+        found += f"; {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+        do = "resume with the settings that it began with, or give another --out"
+        raise ConfigError("the run to go on with has other settings", where=path, found=found, do=do)
+
+
+def _flat(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every single value under its key: `loss.lesson`, `sets[0].weight`."""
+    if isinstance(values, dict) and (values or not key):
+        for name, value in values.items():
+            yield from _flat(value, f"{key}.{name}" if key else name)
+    elif isinstance(values, list) and any(isinstance(v, dict) for v in values):
+        for i, value in enumerate(values):
+            yield from _flat(value, f"{key}[{i}]")
+    else:
+        yield key, values or None if isinstance(values, dict | list) else values
+
+
+def _shown(values: dict[str, Any], key: str) -> str:
+    value = values.get(key)
+    return "none" if value in (None, "", []) else str(value)
+
+
+def check_held(out: Path, held: list[str]) -> None:
+    """Raise `ConfigError` where the run that goes on held out other fields, which its weights do not know."""
+    path = out / "run.json"
+    if json.loads(path.read_text(encoding="utf-8")).get("held_out") != held:
+        do = "resume with the fold and the data that it started with, or give another --out"
+        raise ConfigError("the run to go on with held out other fields", where=path, do=do)
+
+
+def note_run(cfg: TrainConfig, out: Path, notes: dict[str, Any]) -> None:
+    """Write `run.json` and `config.yaml`: the fields held out are evaluated by name, whatever the data hold by then."""
+    import yaml
+
+    write_json(out / "run.json", notes)
+    write_text(out / "config.yaml", yaml.safe_dump(as_values(cfg), sort_keys=False))
+
+
+def next_log(out: Path) -> str:
+    """`log`, or after a resume `log-2`, ...: the logger would empty a folder that exists."""
+    n = sum(1 for _ in out.glob("log*"))
+    return f"log-{n + 1}" if n else "log"
