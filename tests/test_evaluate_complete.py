@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_sets import picture, text
 
-from tilscore.datasets import read_set
+from tilscore.datasets import IGNORED
 from tilscore.datasets.reading import near
+from tilscore.datasets.registry import without_ignored
 from tilscore.datasets.sample import Sample
 from tilscore.evaluate.bootstrap import UNTOLD
 from tilscore.evaluate.figures import figures, pool
@@ -118,16 +118,8 @@ def test_a_pool_takes_each_figure_from_the_fields_that_tell_it() -> None:
     assert got["class/f1_joint/inflammatory"] == pytest.approx(4 / (4 + 2 + 6))
 
 
-def test_beside_an_ignored_nucleus_no_class_is_complete(tmp_path: Path) -> None:
+def test_beside_an_ignored_nucleus_no_class_is_complete() -> None:
     """It may be of any class, and no cell on it is wrong."""
-    folder = tmp_path / "P1"
-    picture(folder / "P1_1.tif", 60, 60)
-    outline = "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in ((10, 10), (20, 10), (20, 20)))
-    marks = "".join(
-        f'<Annotation><Attributes><Attribute Name="{name}"/></Attributes><Regions><Region><Vertices>{outline}'
-        "</Vertices></Region></Regions></Annotation>"
-        for name in ("Epithelial", "Macrophage")
-    )
-    text(folder / "P1_1.xml", f"<Annotations>{marks}</Annotations>")
-    assert [s.complete for s in read_set("monusac", tmp_path)] == [(EPI,)]
-    assert [s.complete for s in read_set("monusac", tmp_path, classes={"Macrophage": "ignored"})] == [()]
+    one = field().sample
+    assert without_ignored(one).complete == (INF,)
+    assert without_ignored(replace(one, label=np.array([INF, INF, INF, IGNORED], np.int8))).complete == ()
