@@ -171,3 +171,17 @@ def test_points_of_any_class_may_lie_beside_the_area(tmp_path: Path) -> None:
     cell["properties"] = {"classification": {"name": "Immune cells"}}
     area = {"type": "Feature", "geometry": polygon(SQUARE), "properties": {"classification": {"name": "Tumor"}}}
     assert list(read_areas(write(tmp_path, [cell, area]), LEVEL0)) == ["roi"]
+
+
+@pytest.mark.parametrize("told", ["detection", "cell", "tile", "tmaCore", "tma_core", "PathTileObject"])
+@pytest.mark.parametrize("by_id", [False, True])
+def test_what_nobody_drew_is_no_area(tmp_path: Path, told: str, by_id: bool) -> None:
+    """Exporting all objects from QuPath must not make every tumour cell an area to score."""
+    other = {"type": "Feature", "geometry": polygon(SQUARE), "properties": {"classification": {"name": "Tumor"}}}
+    other |= {"id": told} if by_id else {}
+    other["properties"] |= {} if by_id else {"objectType": told}
+    with pytest.raises(AnnotationError, match="holds no polygon"):
+        read_areas(write(tmp_path, [other]), LEVEL0)
+    area = {"type": "Feature", "id": "PathAnnotationObject", "geometry": polygon(SQUARE), "properties": {}}
+    area["properties"] = {"objectType": "annotation", "classification": {"name": "DCIS"}}
+    assert list(read_areas(write(tmp_path, [other, area]), LEVEL0)) == ["benign"]

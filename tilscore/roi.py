@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +34,45 @@ _NAMES = {
 }
 """What an area is for, and the class names that say so; capitals, blanks and signs make no difference."""
 KINDS = tuple(_NAMES)
+_OBJECTS = {
+    "annotation": "annotation, path annotation object",
+    "nucleus": "cell, detection, path cell object, path detection object",
+    "other": "tile, path tile object, tma core, tma core object, path tma core, path tma core object, path root object",
+}
+"""QuPath's types of objects: what somebody drew, one nucleus each whatever its shape, and what nobody drew."""
 
 
 def _bare(name: str) -> str:
     return "".join(c for c in name.lower() if c.isalnum())
 
 
-_KIND_OF = {_bare(name): kind for kind, names in _NAMES.items() for name in names.split(", ")}
+def _by_name(names: Mapping[str, str]) -> dict[str, str]:
+    return {_bare(name): kind for kind, words in names.items() for name in words.split(", ")}
+
+
+_KIND_OF, _OBJECT_OF = _by_name(_NAMES), _by_name(_OBJECTS)
+
+
+def object_kind(feature: Mapping[str, Any]) -> str:
+    """`annotation`, `nucleus` or `other`, by the type of a QuPath object; of old files by its `id`.
+
+    An object that tells neither was drawn.
+    """
+    told, ident = ((_bare(str(v)) if v else "") for v in (_object_type(feature), feature.get("id")))
+    return _OBJECT_OF.get(told, "other") if told else _OBJECT_OF.get(ident, "annotation")
+
+
+def _object_type(feature: Mapping[str, Any]) -> Any:
+    properties = feature.get("properties")
+    return properties.get("objectType") if isinstance(properties, dict) else None
 
 
 def read_areas(path: Path, level0: Grid, bounds_um: BoxUm | None = None) -> dict[str, list[Polygon]]:
     """Polygons of a GeoJSON file, on the slide, by what they are for (`KINDS`).
 
-    An area without a class is `roi`: the area to score. Coordinates in the file are level-0 pixels of the image as
-    QuPath opens it: of the scanned part, where the format states one, so `bounds_um` is added.
+    An area without a class is `roi`: the area to score. Cells, tiles and cores of a TMA, which nobody drew, are passed
+    over. Coordinates in the file are level-0 pixels of the image as QuPath opens it: of the scanned part, where the
+    format states one, so `bounds_um` is added.
 
     Raises
     ------
@@ -74,7 +99,8 @@ def _by_kind(value: Any, path: Path, depth: int = 0) -> Iterator[tuple[str, Any]
         for one in value if isinstance(value, list) else value.get("features") or []:
             yield from _by_kind(one, path, depth + 1)
     elif kind == "Feature":
-        if any(True for _ in _polygons(value, path)):  # the class of a point or a line does not matter
+        drawn = object_kind(value) == "annotation"
+        if drawn and any(True for _ in _polygons(value, path)):  # the class of a point or a line does not matter
             yield _kind(value.get("properties"), path), value
     else:
         yield "roi", value

@@ -13,16 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.errors import AnnotationError
+from tilscore.roi import object_kind
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 _DO = "export the objects from QuPath again, as GeoJSON"
-_SINGLE = {"cell", "detection", "pathcellobject", "pathdetectionobject"}
-"""Object types that are one nucleus each, whatever their shape."""
-_ANNOTATIONS = {"annotation", "pathannotationobject"}
-_OTHERS = {"tile", "pathtileobject", "tmacore", "tmacoreobject", "pathtmacore", "pathtmacoreobject", "pathrootobject"}
-"""Object types that nobody drew; files without `objectType` tell them by their `id`."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +71,10 @@ def _features(one: dict[str, Any], path: Path) -> Iterator[Feature]:
     from shapely.geometry import shape
 
     properties = one.get("properties") or {}
-    kind = _kind(properties.get("objectType"), one.get("id"))
+    kind = object_kind(one)
     word, name = _word(properties.get("classification")), str(properties.get("name") or "").strip()
     geometry = one.get("nucleusGeometry") or one.get("geometry")
-    if geometry is None or (kind != "annotation" and kind not in _SINGLE):
+    if geometry is None or kind == "other":
         return
     try:
         drawn = shape(geometry)
@@ -89,16 +85,10 @@ def _features(one: dict[str, Any], path: Path) -> Iterator[Feature]:
     if drawn.geom_type in ("Point", "MultiPoint"):
         points = np.array([(p.x, p.y) for p in getattr(drawn, "geoms", [drawn])], np.float64)
         yield Feature(word, name, points=points)
-    elif drawn.geom_type in ("Polygon", "MultiPolygon") and kind in _SINGLE:
+    elif drawn.geom_type in ("Polygon", "MultiPolygon") and kind == "nucleus":
         yield Feature(word, name, points=np.array([[drawn.centroid.x, drawn.centroid.y]]))
     elif drawn.geom_type in ("Polygon", "MultiPolygon"):
         yield Feature(word, name, area=drawn if drawn.is_valid else drawn.buffer(0))
-
-
-def _kind(told: Any, ident: Any) -> str:
-    """What an object is: its type, else what its `id` tells (QuPath before 0.3), else an annotation."""
-    kind = str(told or ident or "").lower().replace("_", "").replace(" ", "")
-    return "annotation" if kind in _ANNOTATIONS or not (told or kind in _SINGLE | _OTHERS) else kind
 
 
 def _word(classification: Any) -> str:
