@@ -46,6 +46,10 @@ class BoxUm:
         """The box with `margin_um` more on each side."""
         return BoxUm(self.x0 - margin_um, self.y0 - margin_um, self.x1 + margin_um, self.y1 + margin_um)
 
+    def moved(self, x_um: float, y_um: float) -> BoxUm:
+        """The box further to the right and down."""
+        return BoxUm(self.x0 + x_um, self.y0 + y_um, self.x1 + x_um, self.y1 + y_um)
+
     def contains(self, x_um: NDArray[np.floating], y_um: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Which points lie inside, the left and top edges included; shape as the input."""
         return (x_um >= self.x0) & (x_um < self.x1) & (y_um >= self.y0) & (y_um < self.y1)
