@@ -47,7 +47,7 @@ def left_out(changes: Floats, covariates: Floats) -> LeftOut:
     x = np.column_stack([np.ones(d.size), basis])
     bread = np.linalg.pinv(x.T @ x)
     rest = d - x @ (bread @ (x.T @ d))
-    leverage = np.einsum("ij,jk,ik->i", x, bread, x)
+    leverage = ((x @ bread) * x).sum(axis=1)
     effect, se = np.zeros(d.size), np.zeros(d.size)
     part = x * np.r_[0.0, np.ones(basis.shape[1])]
     for i in np.flatnonzero((np.abs(basis) > 1e-12).any(axis=1)):
@@ -57,7 +57,7 @@ def left_out(changes: Floats, covariates: Floats) -> LeftOut:
         taken = bread @ x[i] / (1 - leverage[i])
         others = bread + np.outer(taken, bread @ x[i])
         beta = bread @ (x.T @ d) - taken * rest[i]
-        free = 1 - np.einsum("ij,jk,ik->i", x, others, x)
+        free = 1 - ((x @ others) * x).sum(axis=1)
         free[i] = 0.0
         counts = free > 1 - _WHOLE
         weights = (x @ (others @ part[i]))[counts]
