@@ -129,6 +129,26 @@ def test_a_wrong_drawing_costs_no_cells(field: Path, out: Path, capsys: pytest.C
     assert made(out)["infer"] == before
 
 
+def test_a_slide_that_is_away_loses_no_results(field: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A share that was down for a minute must not cost what nights have made."""
+    assert tilscore("run", field, "--mpp", 0.5, out=out) == 0
+    before = made(out)
+    for args in (["run", field], ["run", field, "--resume"], ["score", field, "--mpp", 0.5]):
+        if "--mpp" in args:
+            field.rename(field.with_suffix(".away"))
+        assert tilscore(*args, out=out) == 1
+        assert (row(out)["status"], row(out)["n_tils"]) == ("failed", "")
+        assert made(out) == before
+        capsys.readouterr()
+        assert main(["explain", str(field), "--out", str(out)]) == 2
+        assert "it failed" in capsys.readouterr().err
+    field.with_suffix(".away").rename(field)
+    assert tilscore("run", field, "--mpp", 0.5, "--resume", out=out) == 0
+    assert row(out)["status"] == "not_evaluable"
+    assert made(out) == before
+    assert not (out / "a" / "error.json").exists()
+
+
 def test_a_killed_stage_leaves_no_note_of_what_is_gone(field: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tilscore("run", field, "--mpp", 0.5, out=out) == 0
     monkeypatch.setattr("tilscore.job.infer_slide", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))

@@ -190,7 +190,6 @@ class SlideJob:
             self.notes["config"][self.stage] = as_values(getattr(self.run.cfg, self.stage))
             self.notes["made_with"][self.stage] = self._made_with(self.stage)
             write_json(self.folder / "provenance.json", self.notes)
-        (self.folder / "error.json").unlink(missing_ok=True)
         return self.row()
 
     def resume(self) -> tuple[dict[str, Any], bool]:

@@ -116,24 +116,29 @@ def _take(spec: SlideSpec, run: Run, stages: tuple[str, ...], resume: bool) -> t
         with open_slide(spec.path, mpp=spec.mpp, allow_upsampling=run.allow_upsampling) as slide:
             job = SlideJob(run, spec, slide)
             row, skipped = job.resume() if resume else (job.do(stages), False)
+            (job.folder / "error.json").unlink(missing_ok=True)
     except Exception as err:
         if isinstance(err, OutputError) and not _of_this_slide(err, run.out):
             raise
-        row = _failed(run, spec, err, job.stage if job is not None and job.stage else stages[0])
+        row = _failed(run, spec, err, job.stage if job else "")
         return row, f"{spec.slide_id}: FAILED: {row['message']}"
     line = summary(spec.slide_id, row, skipped=skipped) if row else f"{spec.slide_id}: {', '.join(stages)} done"
     return row, line
 
 
 def _failed(run: Run, spec: SlideSpec, err: Exception, stage: str) -> dict[str, Any]:
-    """Leave nothing of the stage that failed, nor of later ones, and the reason: in the row and in `error.json`."""
+    """Leave nothing of the stage that failed, nor of later ones, and the reason: in the row and in `error.json`.
+
+    Before the first stage (a slide that cannot be opened: its share may be back tomorrow) all that was made stays.
+    """
     folder = run.out / spec.slide_id
     known = isinstance(err, TilscoreError)
     message = str(err) if known else f"internal error, please report it: {type(err).__name__}: {printable(err)}"
     code = err.code if isinstance(err, TilscoreError) else "internal"
     trace = [] if known else traceback.format_exception(err)
     with contextlib.suppress(OutputError):
-        remove_artefacts(folder, stage)
+        if stage:
+            remove_artefacts(folder, stage)
         write_json(folder / "error.json", {"slide_id": spec.slide_id, "code": code, "message": message, "trace": trace})
     return {**failed_row(spec.slide_id, code), "message": message}
 

@@ -19,7 +19,7 @@ def find_folder(slide: str, out: Path | None) -> Path:
 
     Raises
     ------
-    UsageError : there is no `score.json`; where the slide failed, why.
+    UsageError : the slide failed (and why), or there is no `score.json`.
     """
     from tilscore.inputs import safe_id, stem
 
@@ -27,10 +27,10 @@ def find_folder(slide: str, out: Path | None) -> Path:
     named = [] if out is None else [out / path.name, out / safe_id(stem(path)), out / safe_id(path.name)]
     places = list(dict.fromkeys((*named, path)))
     for place in places:
+        if why := _why_failed(place):
+            raise UsageError(f"no score of this slide, it failed: {why}", where=slide)
         if (place / "score.json").exists():
             return place
-    for why in filter(None, map(_why_failed, places)):
-        raise UsageError(f"no score of this slide, it failed: {why}", where=slide)
     looked = ", ".join(str(p) for p in dict.fromkeys(named or places))
     what = f"no score of this slide, looked in {printable(looked, 1000)}"
     raise UsageError(what, where=slide, do="give --out, or run `tilscore run` first")
