@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -181,6 +184,27 @@ def test_what_stands_in_the_way_of_one_slide_stops_no_other(field: Path, out: Pa
     (out / "scores.csv").mkdir()
     with pytest.raises(OutputError):
         process(specs, Run(out=out), ("tissue",), say=said.append)
+
+
+def test_a_log_that_cannot_be_written_stops_no_run(field: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **how: object) -> None:
+        raise OSError(errno.EIO, "the terminal is gone")
+
+    monkeypatch.setattr("builtins.print", full)
+    assert tilscore("run", field, field.parent / "gone.png", "--mpp", 0.5, out=out) == 1
+    assert row(out)["status"] == "not_evaluable"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell closes the streams")
+def test_closed_streams_stop_no_run_and_stay_out_of_its_files(field: Path, out: Path) -> None:
+    code = (
+        "import os, sys; from tilscore.cli import main; at = main(sys.argv[1:]); "
+        "opened = os.open(os.devnull, os.O_RDONLY); os._exit(at if opened > 2 else 77)"
+    )
+    args = ["tissue", str(field), "--mpp", "0.5", "--out", str(out)]
+    run = ["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', sys.executable, "-c", code, *args]
+    assert subprocess.run(run, check=False).returncode == 0
+    assert (out / "a" / "tissue.tif").exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")

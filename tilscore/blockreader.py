@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -76,7 +78,7 @@ _OPEN: dict[tuple[SlideSpec, bool], Slide] = {}
 def _pool(workers: int) -> ProcessPoolExecutor:
     """One pool for the whole run, from a fork server: no open reader and no torch thread is ever forked."""
     if workers not in _POOLS:
-        _POOLS[workers] = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_leave_interrupts)
+        _POOLS[workers] = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_follow_main)
     return _POOLS[workers]
 
 
@@ -86,9 +88,17 @@ def _context() -> BaseContext:
     return context
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal; the main one stops the others."""
+def _follow_main() -> None:
+    """Leave Ctrl-C, which reaches every process of a terminal, to the main process; end when that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_after_main, daemon=True).start()
+
+
+def _end_after_main() -> None:
+    main = multiprocessing.parent_process()
+    assert main is not None
+    main.join()
+    os._exit(1)
 
 
 def _read_in_worker(spec: SlideSpec, allow_upsampling: bool, window: Window) -> Pixels:

@@ -80,12 +80,18 @@ class Tally(NamedTuple):
     n_elsewhere: int
 
 
-def _aloud(text: str) -> None:
-    print(text, flush=True)
+def aloud(text: str) -> None:
+    """Print a line at once; a log that cannot be written (a full disk, a terminal that is gone) stops no run."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        pass
 
 
 def process(
-    specs: list[SlideSpec], run: Run, stages: tuple[str, ...] = STAGES, *, resume: bool = False, say: Say = _aloud
+    specs: list[SlideSpec], run: Run, stages: tuple[str, ...] = STAGES, *, resume: bool = False, say: Say = aloud
 ) -> Tally:
     """Take slides through `stages`; a slide that fails is told and noted, and the others go on.
 

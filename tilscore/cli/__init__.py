@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     0 : every slide has a score or a reasoned `not_evaluable`. 1 : a slide failed. 2 : wrong usage.
     """
+    _open_streams()
     args = parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -36,6 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+
+
+def _open_streams() -> None:
+    """Open the standard streams that are closed, or what a library prints would go into a file that is opened next."""
+    while (at := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(at)
+    sys.stdout, sys.stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()
 
 
 def parser() -> argparse.ArgumentParser:

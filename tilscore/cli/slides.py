@@ -136,7 +136,7 @@ def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool =
 
         start_loading()
     from tilscore.inputs import read_inputs
-    from tilscore.pipeline import Run, RunConfig, process
+    from tilscore.pipeline import Run, RunConfig, aloud, process
     from tilscore.score import check_words
 
     specs = read_inputs(args.slides, mpp=args.mpp)
@@ -169,14 +169,14 @@ def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool =
             args.precision,
         )
         job.geojson = args.geojson
-        print(f"tilscore: model {job.model.ident}, {job.backend.name}. {NOTE}")
+        aloud(f"tilscore: model {job.model.ident}, {job.backend.name}. {NOTE}")
     tally = process(specs, job, stages, resume=resume)
     if "score" in stages:
         from tilscore.cohort.manifest.pool import write_biopsies
 
-        write_biopsies(args.slides, args.out)
+        write_biopsies(args.slides, args.out, aloud)
         elsewhere = f", {tally.n_elsewhere} in work by another run" if tally.n_elsewhere else ""
-        print(f"{tally.n_done} of {len(specs)} slides done{elsewhere}: {args.out / 'scores.csv'}")
+        aloud(f"{tally.n_done} of {len(specs)} slides done{elsewhere}: {args.out / 'scores.csv'}")
     return 1 if tally.n_failed else 0
 
 
