@@ -155,7 +155,11 @@ def test_a_slide_that_is_away_loses_no_results(field: Path, out: Path, capsys: p
 def test_a_killed_stage_leaves_no_note_of_what_is_gone(field: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tilscore("run", field, "--mpp", 0.5, out=out) == 0
     monkeypatch.setattr("tilscore.job.infer_slide", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    beside = out / "a" / ".123.cells.parquet"
+    beside.touch()
     assert tilscore("run", field, "--mpp", 0.5, "--turns", 2, out=out) == 130
+    assert row(out) is None, "the table tells no score that is gone"
+    assert not beside.exists()
     assert set(notes(out)["made_with"]) == {"tissue"}
     assert "model" not in notes(out)
     assert not (out / "a" / "score.json").exists()

@@ -27,7 +27,7 @@ from tilscore.geojson import write_cells_geojson
 from tilscore.infer import infer_slide
 from tilscore.info import describe, versions
 from tilscore.labels import Area, Region
-from tilscore.outputs import read_notes
+from tilscore.outputs import read_notes, update_scores
 from tilscore.overlay import Title, compose, write_overlay
 from tilscore.panels import draw_panels
 from tilscore.raster import Raster, fill_polygons, read_raster, write_raster
@@ -175,13 +175,15 @@ class SlideJob:
         """Run stages in order, and return the slide's row of `scores.csv` (empty before a score).
 
         What a stage and those after it made before is forgotten when it starts, so that a run that is killed leaves
-        nothing that the notes do not tell.
+        nothing that the notes do not tell, and no row whose score is gone.
 
         Raises
         ------
         DataError : the stages before these were made from another slide, or at another resolution.
         """
         self._check(stages)
+        if stages[0] != "overlay" and (self.folder / "score.json").exists():
+            update_scores(self.run.out / "scores.csv", [], without=(self.spec.slide_id,))
         for self.stage in stages:
             self._forget(self.stage)
             start = time.perf_counter()
@@ -263,6 +265,8 @@ def remove_artefacts(folder: Path, stage: str) -> None:
         for later in STAGES[STAGES.index(stage) :]:
             for name in (*ARTEFACTS[later], *EXTRAS.get(later, ())):
                 (folder / name).unlink(missing_ok=True)
+        for beside in folder.glob(".[0-9]*.*"):  # a file that a killed run was writing
+            beside.unlink(missing_ok=True)
     except OSError as err:
         raise OutputError(
             "cannot be removed", where=folder, found=err.strerror, do="check the folder's rights"

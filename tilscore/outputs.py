@@ -65,10 +65,13 @@ def update_scores(path: Path, rows: list[dict[str, Any]], *, without: Collection
 
 def _update(path: Path, rows: list[dict[str, Any]], without: Collection[str]) -> None:
     gone = {_shown("slide_id", name) for name in without}
-    table = {row["slide_id"]: row for row in _read(path) if row["slide_id"] not in gone}
+    before = {row["slide_id"]: row for row in _read(path)}
+    table = {name: row for name, row in before.items() if name not in gone}
     for row in rows:
         shown = {name: _shown(name, row.get(name)) for name in COLUMNS}
         table[shown["slide_id"]] = shown
+    if table == before:
+        return
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
