@@ -10,6 +10,7 @@ and `provenance.json`, which every stage adds to: what made the artefacts that a
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import replace
 from functools import cached_property
@@ -70,6 +71,8 @@ class SlideJob:
         was = self.notes.get("slide", {})
         self._known = bool(was)
         self._same_slide = all(was.get(name) == facts[name] for name in ("fingerprint", "mpp"))
+        self._other = was.get("path", "") if was.get("fingerprint") != facts["fingerprint"] else ""
+        """Where the other file is, or was, that the results are of; empty where they are of this one."""
         self.notes.update({"slide_id": spec.slide_id, "slide": facts, "versions": versions()})
 
     def tissue(self) -> None:
@@ -179,7 +182,8 @@ class SlideJob:
 
         Raises
         ------
-        DataError : the stages before these were made from another slide, or at another resolution.
+        DataError : the folder holds another slide of this name, or the stages before these were made from another
+            slide, or at another resolution.
         """
         self._check(stages)
         if stages[0] != "overlay" and (self.folder / "score.json").exists():
@@ -216,6 +220,9 @@ class SlideJob:
 
     def _check(self, stages: tuple[str, ...]) -> None:
         """Find what is wrong with the user's own files before hours are spent, and artefacts of another slide."""
+        if self._other and os.path.abspath(self._other) != os.path.abspath(self.slide.path):
+            do = "tell the slides apart by a slide_id in a CSV list, use another --out, or remove this folder"
+            raise DataError("has results of another slide of this name", where=self.folder, found=self._other, do=do)
         if stages[0] != STAGES[0] and self._known and not self._same_slide:
             do = "run the stages from tissue on again"
             raise DataError("made from another slide, or at another resolution", where=self.folder, do=do)
