@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,31 @@ def test_files_and_folders(tmp_path: Path) -> None:
     assert [spec.slide_id for spec in read_inputs([tmp_path])] == ["one", "two", "field"]
     both = read_inputs([tmp_path / "b" / "two.svs", tmp_path], mpp=0.5)
     assert [(spec.slide_id, spec.mpp) for spec in both] == [("two", 0.5), ("one", 0.5), ("field", 0.5)]
+
+
+def test_what_a_file_server_keeps_for_itself_is_no_archive(tmp_path: Path) -> None:
+    for name in ("a/one.svs", "a/@eaDir/one.svs/thumb.jpg", "#recycle/old.svs", "#snapshot/monday/a/one.svs"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [spec.slide_id for spec in read_inputs([tmp_path])] == ["one"]
+
+
+def test_a_folder_that_cannot_be_listed_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (tmp_path / "one.svs").touch()
+    real = {"scandir": os.scandir, "listdir": os.listdir}
+
+    def refuse(name: str, at: str) -> object:
+        if Path(at) == closed:
+            raise PermissionError(13, "Permission denied", str(at))
+        return real[name](at)
+
+    for name in real:
+        monkeypatch.setattr(os, name, partial(refuse, name))
+    assert [spec.slide_id for spec in read_inputs([tmp_path])] == ["closed", "one"]
+    with pytest.raises(SlideError, match=r"closed: cannot be opened .*Permission denied.*check the path"):
+        open_slide(closed)
 
 
 def test_a_missing_slide_is_a_failed_slide(tmp_path: Path) -> None:

@@ -28,6 +28,11 @@ RESULT_MARKS = {"score.json", "provenance.json"}
 """A folder with one of these files is a result of a run, finished or not, and is not searched."""
 PHANTOM_MARK, PHANTOM_MAP = ".truth.json", ".regions.tif"
 """Beside a phantom's truth lies its region map, a TIFF that is no slide."""
+NO_ARCHIVES = {
+    "@eadir", "@recycle", "#recycle", "#snapshot", "~snapshot", "$recycle.bin", "lost+found",
+    "system volume information",
+}  # fmt: skip
+"""Folders that file servers and file systems keep for themselves: thumbnails, what was removed, old copies."""
 LARGEST_LIST_BYTES = 1 << 28
 """A list of a million slides has 100 MB."""
 
@@ -125,20 +130,24 @@ def _rows(item: Path) -> list[_Row]:
 def slides_in(folder: Path) -> list[Path]:
     """Slides below a folder, sorted.
 
-    Hidden files, linked folders, folders of results and the region maps of phantoms are passed over.
+    Hidden files, linked folders, folders of results, those that a file server keeps for itself and the region maps of
+    phantoms are passed over. A folder that cannot be listed is among them: it fails as a slide does, and is not missed.
     """
     found: list[Path] = []
-    for at, folders, names in os.walk(folder):
+    closed: list[OSError] = []
+    for at, folders, names in os.walk(folder, onerror=closed.append):
         if RESULT_MARKS.intersection(names):
             folders.clear()
             continue
         here = Path(at)
         found += [here / name for name in folders if name.lower().endswith(".zarr")]
         folders[:] = [name for name in folders if not name.startswith(".") and not name.lower().endswith(".zarr")]
+        folders[:] = [name for name in folders if name.lower() not in NO_ARCHIVES]
         maps = {name.removesuffix(PHANTOM_MARK) + PHANTOM_MAP for name in names if name.endswith(PHANTOM_MARK)}
         shown = [here / name for name in names if not name.startswith(".") and name not in maps]
         slides = [path for path in shown if path.suffix.lower() in SLIDE_SUFFIXES]
         found += slides or [path for path in shown if path.suffix.lower() in PICTURE_SUFFIXES]
+    found += [Path(err.filename) for err in closed]
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 

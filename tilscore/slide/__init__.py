@@ -100,6 +100,8 @@ def _first_bytes(path: Path) -> bytes:
             if start:
                 return start
             raise SlideError("file is empty", where=path, do="copy the slide again")
+        if stat.S_ISDIR(mode):
+            os.listdir(path)  # one that cannot be listed says why
     except FileNotFoundError as err:
         what = "link leads nowhere" if path.is_symlink() else "no such file"
         raise SlideError(what, where=path, do="check the path") from err
