@@ -163,6 +163,9 @@ def test_biopsies_of_a_run(tmp_path: Path) -> None:
     path.write_text("path,mpp\na.svs,0.25\n")
     assert write_biopsies([path], tmp_path, say=said.append) is None  # a plain list is no manifest
     assert len(said) == 2
+    path.unlink()
+    assert write_biopsies([path], tmp_path, say=said.append) is None  # gone since the run began
+    assert "not pooled" in said[-1]
 
 
 def test_numbers_are_written_as_they_are(tmp_path: Path) -> None:

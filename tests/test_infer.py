@@ -23,7 +23,7 @@ from tilscore.backends import BlockResult
 from tilscore.backends.openvino_backend import OpenVinoBackend, convert
 from tilscore.backends.torch_backend import TorchBackend
 from tilscore.blocks import plan_blocks
-from tilscore.errors import ConfigError, SlideError
+from tilscore.errors import ConfigError, ModelError, SlideError
 from tilscore.infer import InferConfig, InferResult, infer_slide, white_table
 from tilscore.labels import Area, Cell, Region
 from tilscore.modelcard import MPP
@@ -238,6 +238,18 @@ def test_openvino_finds_the_same_cells_as_torch(lively_net: TilNet) -> None:
         for name, left, right in zip(Peaks._fields, a.peaks, b.peaks, strict=True):
             np.testing.assert_allclose(left, right, atol=0.02, err_msg=name)
         assert (a.regions == b.regions).mean() > 0.999
+
+
+def test_openvino_without_memory_is_no_internal_error(lively_net: TilNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = OpenVinoBackend(convert(lively_net))
+
+    class Full:
+        def infer(self, *args: object, **how: object) -> None:
+            raise RuntimeError("Check 'ptr' failed")
+
+    monkeypatch.setattr(backend, "_request", Full())
+    with pytest.raises(ModelError, match=r"'ptr' failed.*smaller --block-um"):
+        backend.detect(np.zeros((1, 64, 64, 3), np.uint8), 0.5)
 
 
 def test_a_real_slide_is_read_from_its_path(real_data: Path) -> None:

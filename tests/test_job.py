@@ -217,6 +217,16 @@ def test_a_log_that_cannot_be_written_stops_no_run(field: Path, out: Path, monke
     assert row(out)["status"] == "not_evaluable"
 
 
+def test_a_table_that_a_spreadsheet_has_changed_is_told_before_the_first_slide(
+    field: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out.mkdir()
+    (out / "scores.csv").write_text("slide_id;status\na;ok\n")
+    assert tilscore("run", field, "--mpp", 0.5, out=out) == 1
+    assert "is not a table of this version" in capsys.readouterr().err
+    assert not (out / "a").exists()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="a shell closes the streams")
 def test_closed_streams_stop_no_run_and_stay_out_of_its_files(field: Path, out: Path) -> None:
     code = (

@@ -101,6 +101,7 @@ def process(
     ------
     OutputError : `run.out` itself cannot be written.
     """
+    update_scores(run.out / "scores.csv", [])  # a table that cannot be added to is told before the first slide
     n_failed = n_elsewhere = 0
     for spec in specs:
         with _claimed(run.out, spec.slide_id) as mine:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tilscore.backends.base import BlockResult, Precision, results_of
 from tilscore.backends.devices import cpu_count
+from tilscore.errors import ModelError
 from tilscore.modelcard import SIZE_MULTIPLE, Calibration
 from tilscore.peaks import IDENTITY
 
@@ -38,10 +39,19 @@ class OpenVinoBackend:
         self._request = self._compiled.create_infer_request()
 
     def detect(self, images: NDArray[np.uint8], threshold: float) -> list[BlockResult]:
-        """As `Backend.detect`."""
+        """As `Backend.detect`.
+
+        Raises
+        ------
+        ModelError : OpenVINO gives up, which it does without memory.
+        """
         out = []
         for image in images:
-            self._request.infer([image[None]], share_inputs=True)
+            try:
+                self._request.infer([image[None]], share_inputs=True)
+            except RuntimeError as err:
+                do = "free some memory, or use a smaller --block-um"
+                raise ModelError("network cannot be run", where=self.name, found=err, do=do) from err
             maps = [self._request.get_output_tensor(i).data for i in range(4)]
             out += results_of(maps, threshold, self.calibration)
         return out

@@ -231,12 +231,12 @@ def write_biopsies(inputs: Sequence[Path | str], out: Path, say: Callable[[str],
     """
     target = Path(out) / "biopsies.csv"
     lists = [Path(item) for item in inputs if Path(item).suffix.lower() in LIST_SUFFIXES]
-    manifests = [path for path in lists if "patient_id" in read_sheet(path).columns]
-    if not manifests:
-        return None
-    import pandas as pd
-
     try:
+        manifests = [path for path in lists if "patient_id" in read_sheet(path).columns]
+        if not manifests:
+            return None
+        import pandas as pd
+
         manifest = pd.concat([read_manifest(path) for path in manifests], ignore_index=True)
         table = pool_biopsies(manifest, read_scores(out))
     except (UsageError, DataError) as err:
