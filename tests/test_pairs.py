@@ -17,7 +17,7 @@ from scipy import stats
 from tilscore.cohort.paired.analyse import analyse
 from tilscore.cohort.paired.change import change_tests
 from tilscore.cohort.paired.missing import missing_tests
-from tilscore.cohort.paired.model import fit_model, mixed_variances, model_design
+from tilscore.cohort.paired.model import Design, fit_model, mixed_variances, model_design
 from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, category, covariates, shifts
 from tilscore.cohort.paired.reliable import add_adjusted
 from tilscore.cohort.paired.tables import write_xlsx
@@ -156,6 +156,18 @@ def test_model_is_that_of_statsmodels_with_robust_errors() -> None:
     assert [r["estimate"] for r in ours.rows] == pytest.approx(list(theirs.fe_params), abs=1e-4)
     assert ours.diagnostics["random_effect_variance"] == pytest.approx(theirs.cov_re[0, 0], rel=1e-3)
     assert check_pairs.fast_reml(design) == pytest.approx(mixed_variances(design)[0], rel=0.01)
+
+
+@pytest.mark.parametrize("between", [0.0, 0.3, 0.6])
+def test_model_is_fitted_where_patients_differ_little(between: float) -> None:
+    rng = np.random.default_rng(1)
+    patient = np.repeat(np.arange(40), 2)
+    x = np.column_stack([np.ones(80), np.arange(80) % 2, rng.normal(size=80)])
+    y = x @ [5, 0.3, 0.2] + rng.normal(0, between, 40)[patient] + rng.normal(0, 0.6, 80)
+    design = Design(y, x, ["intercept", "timepoint: post", "log area"], patient)
+    found, _ = mixed_variances(design)
+    assert found is not None
+    assert found == pytest.approx(check_pairs.fast_reml(design), rel=0.01, abs=1e-4)
 
 
 def test_model_falls_back_aloud(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ from tilscore.stats.clustered import fit_clustered
 Floats = NDArray[np.float64]
 FALLBACK = "fallback_fixed_effects"
 """Kind of the model where the mixed one does not converge."""
+OPTIMISERS = ("lbfgs", "bfgs", "powell")
+"""Of the restricted likelihood, the fastest first; the last one needs no gradient."""
 DF_MIN = 4.0
 """Below, Satterthwaite's t is not reliable (Pustejovsky & Tipton 2018)."""
 
@@ -148,19 +150,33 @@ def _factor(table: pd.DataFrame, factor: str) -> dict[str, Floats]:
 
 
 def mixed_variances(design: Design) -> tuple[tuple[float, float] | None, list[str]]:
-    """(between-patient, residual) variance by REML, or None where it did not converge; and statsmodels' warnings."""
+    """(between-patient, residual) variance by REML, or None where it did not converge; and statsmodels' warnings.
+
+    `OPTIMISERS` are tried in turn: the gradient is not defined where the first step of `lbfgs` often lands, and does
+    not vanish where the best between-patient variance is 0.
+    """
+    texts: set[str] = set()
+    for method in OPTIMISERS:
+        found, said = _restricted_likelihood(design, method)
+        if found is not None:
+            return found, sorted(said)
+        texts |= said
+    return None, sorted(texts)
+
+
+def _restricted_likelihood(design: Design, method: str) -> tuple[tuple[float, float] | None, set[str]]:
+    """`mixed_variances` by one optimiser."""
     from statsmodels.regression.mixed_linear_model import MixedLM
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            fit = MixedLM(design.y, design.x, groups=design.patient).fit(reml=True, method="lbfgs")
+            fit = MixedLM(design.y, design.x, groups=design.patient).fit(reml=True, method=method)
             between, within, converged = float(fit.cov_re[0, 0]), float(fit.scale), bool(fit.converged)
         except (np.linalg.LinAlgError, ValueError) as err:
-            return None, [str(err)]
-    texts = sorted({str(w.message) for w in caught})
+            return None, {str(err)}
     sound = converged and math.isfinite(between) and math.isfinite(within) and within > 0 and between >= 0
-    return ((between, within) if sound else None), texts
+    return ((between, within) if sound else None), {str(w.message) for w in caught}
 
 
 def _fixed_effects(design: Design, cfg: AnalyseConfig, notes: list[str], warned: list[str]) -> ModelResult:
