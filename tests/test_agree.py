@@ -75,6 +75,7 @@ def test_machine_beside_the_readers(tmp_path: Path) -> None:
     assert one["mae"] == pytest.approx(0, abs=1e-6)
     assert one["minus_reader"]["mae_high"] < 0 < one["minus_reader"]["ccc_low"]
     assert one["reader"]["ccc"] == pytest.approx(column["loo_ccc"])
+    assert "loo_bias" not in column  # 0 whatever the readers do
     for other in (file, reader):
         for part in ("in_stead", "reader", "minus_reader"):
             assert other["machine"][part] == pytest.approx(one[part], abs=1e-9)

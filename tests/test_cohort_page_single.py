@@ -57,3 +57,19 @@ def test_who_cannot_be_judged_is_told_and_drawn_without_a_bar(tmp_path: Path) ->
     assert text.count("by measurement error alone; two biopsies of an unchanged tumour differ by more") >= 2
     assert "if nothing changed" not in text
     assert "nothing changed." not in text
+
+
+def test_a_cohort_without_any_change_has_a_page(tmp_path: Path) -> None:
+    table = confounded_cohort(12).assign(specimen="core", til_density_per_mm2=100.0, stil_area_pct=0.3)
+    text = page_of(tmp_path, with_limits(table))
+    assert "No result for the post biopsy: no change (every change is exactly 0)." in text
+    assert "Of the residuals: not evaluable" in text
+
+
+def test_a_few_rises_among_many_zeros_are_no_fall(tmp_path: Path) -> None:
+    table = confounded_cohort(28).assign(specimen="core", til_density_per_mm2=0.0, stil_area_pct=0.0)
+    later = table.index[table["timepoint"] == "post"]
+    table.loc[later[:8], "til_density_per_mm2"] = np.arange(50.0, 210.0, 20.0)
+    text = page_of(tmp_path, with_limits(table))
+    assert "TIL density differed from baseline in some patients, but the typical change is none" in text
+    assert "lower than at baseline" not in text

@@ -171,11 +171,12 @@ def test_biopsies_of_a_run(tmp_path: Path) -> None:
 def test_numbers_are_written_as_they_are(tmp_path: Path) -> None:
     columns = {"accession": [20231145.0, np.nan], "n_score": [0.4, 3.0], "n_effective": [8.45, 12.0]}
     columns |= {"density": [1234.5678, -0.0], "huge": [1e300, 0.000012345678]}
+    columns |= {"mixed": ["=1", 0.123456789]}
     write_table(tmp_path / "t.csv", pd.DataFrame(columns))
     assert (tmp_path / "t.csv").read_text().splitlines() == [
-        "accession,n_score,n_effective,density,huge",
-        "20231145,0.4,8.45,1234.57,1e+300",
-        ",3,12,0,1.23457e-05",
+        "accession,n_score,n_effective,density,huge,mixed",
+        "20231145,0.4,8.45,1234.57,1e+300,'=1",
+        ",3,12,0,1.23457e-05,0.123457",
     ]
 
 
@@ -184,6 +185,7 @@ def test_numbers_are_written_as_they_are(tmp_path: Path) -> None:
     [
         ("a,b\n1,2\n", "no column"),
         ("slide_id,status,til_density_per_mm2,n_tils,stroma_mm2\nS1,ok,x,1,1\n", "line 2 column 'til_density_per_mm2'"),
+        ("slide_id,status,til_density_per_mm2,n_tils,stroma_mm2\nS1,ok,-4,1,1\n", "line 2 column .*: is below 0"),
         ("slide_id,status,til_density_per_mm2,n_tils,stroma_mm2\nS1,ok,1,1,1\nS1,ok,1,1,1\n", "twice"),
         ("", "cannot be read"),
     ],

@@ -163,6 +163,7 @@ def _two_readers(frame: pd.DataFrame, names: list[str], notes: list[str]) -> dic
 def _leave_one_out(frame: pd.DataFrame, min_readers: int, notes: list[str]) -> dict[str, Any]:
     left = others_mean(frame, min_readers)
     pooled = pooled_pairs(left["score"], left["others"], left["case"])
+    pooled.pop("bias")  # 0: over the readers of a case the differences cancel
     if left.empty:
         notes.append(f"no case has {min_readers} readers: no leave-one-reader-out (see --min-readers)")
     by_reader = []

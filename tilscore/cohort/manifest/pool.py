@@ -72,6 +72,9 @@ def read_scores(results: Path | str) -> pd.DataFrame:
     for name in table.columns:
         if _is_number(name):
             table[name] = _numbers(table[name], path)
+        if name in (*_ALWAYS, *_SUMS) and (below := table[name] < 0).any():
+            line, found = int(np.flatnonzero(below)[0]) + 2, table.loc[below, name].iloc[0]
+            raise DataError("is below 0", where=f"{path} line {line} column {name!r}", found=found, do=do)
     for name in (*_ALWAYS, *_SUMS, "n_cores", "til_density_low", "til_density_high", "stil_area_low", "stil_area_high"):
         if name not in table:
             table[name] = np.nan
@@ -254,10 +257,8 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     spreadsheet would run."""
     shown = table.copy()
     for name in shown.columns:
-        if shown[name].dtype.kind == "f":
-            shown[name] = shown[name].map(_digits)
-        elif shown[name].dtype == object:
-            shown[name] = shown[name].map(_safe)
+        if shown[name].dtype.kind in "fO":
+            shown[name] = shown[name].map(_cell)
     write_text(path, shown.to_csv(index=False, lineterminator="\n"))
 
 
@@ -267,5 +268,7 @@ def _digits(value: float) -> str:
     return f"{value + 0.0:.0f}" if value.is_integer() and abs(value) < _EXACT else f"{value:.6g}"
 
 
-def _safe(value: object) -> object:
+def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return _digits(value)
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

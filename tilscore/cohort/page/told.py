@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +76,9 @@ def _headline(found: Gathered, timepoint: str) -> Headline:
 
 
 def _verdict(row: dict[str, Any], time: str, alpha: float) -> tuple[str, str]:
+    if row["p"] < alpha and math.isclose(row["ratio"], 1):
+        same = "but the typical change is none: most densities stayed as they were."
+        return "open", f"At the {time} biopsy TIL density differed from baseline in some patients, {same}"
     word = "higher" if row["ratio"] > 1 else "lower"
     kind = "up" if row["ratio"] > 1 else "down"
     corrected = row["p"] if row["p_holm"] is None else row["p_holm"]

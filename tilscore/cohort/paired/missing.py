@@ -83,7 +83,8 @@ def missing_tests(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> list[dict[str, 
 def _rank(lack: Floats, paired: Floats) -> dict[str, Any]:
     test = stats.mannwhitneyu(lack, paired, alternative="two-sided")
     share = float(test.statistic) / (lack.size * paired.size)
-    return {"statistic": float(test.statistic), "p": float(test.pvalue), "estimate": share, "unit": "probability"}
+    found = {"statistic": float(test.statistic), "p": float(test.pvalue), "estimate": share, "unit": "probability"}
+    return found | {"method": f"Mann-Whitney, {lack.size} without against {paired.size} with a pair"}
 
 
 def _logistic(doublings: Floats, lacks: Floats, cfg: AnalyseConfig) -> dict[str, Any]:
@@ -103,7 +104,6 @@ def _logistic(doublings: Floats, lacks: Floats, cfg: AnalyseConfig) -> dict[str,
     reach = float(stats.norm.ppf(0.5 + cfg.level / 2)) * se
     limits = (slope, slope - reach, slope + reach)
     ratios = dict(zip(("ratio", "ratio_low", "ratio_high"), map(math.exp, limits), strict=True))
-    values = dict(zip(("estimate", "low", "high"), limits, strict=True))
-    return (
-        values | ratios | {"statistic": float(fit.llr), "df": 1.0, "p": float(fit.llr_pvalue), "unit": "log odds ratio"}
-    )
+    found = dict(zip(("estimate", "low", "high"), limits, strict=True)) | ratios | {"unit": "log odds ratio"}
+    found |= {"statistic": float(fit.llr), "df": 1.0, "p": float(fit.llr_pvalue)}
+    return found | {"method": "logistic regression per doubling of baseline density, Wald interval, likelihood-ratio p"}

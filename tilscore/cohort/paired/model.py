@@ -227,7 +227,8 @@ def _robust(
         row |= {"statistic": one.estimate / one.se, "p": one.p, "low": one.low, "high": one.high}
         ratios = {"ratio": math.exp(one.estimate), "ratio_low": math.exp(one.low), "ratio_high": math.exp(one.high)}
         rows.append(row | ratios | {"status": "ok", "reason": None})
-    diagnostics |= {"status": "ok", "reason": None, **_residuals(fit.residuals, notes)}
+    spread = {} if is_rounding(float(np.ptp(fit.residuals)), design.y) else _residuals(fit.residuals, notes)
+    diagnostics |= {"status": "ok", "reason": None, **spread}
     return ModelResult(rows, diagnostics, notes)
 
 
