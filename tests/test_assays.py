@@ -175,3 +175,5 @@ def test_too_few_events_give_no_number() -> None:
         event=1.0, x=np.r_[np.zeros(15), np.full(15, 1e3)], time=np.r_[np.full(15, 9.0), np.full(15, 1.0)]
     )
     assert fit_cox(split[["time", "event", "x"]], "time", "event")[0]["status"] == "not_evaluable"  # no finite estimate
+    at_once = frame.assign(event=1.0, time=12.0)
+    assert cox(at_once, "os", "doubling")[0]["status"] == "not_evaluable"  # nobody outlives another

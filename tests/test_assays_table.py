@@ -68,6 +68,21 @@ def test_negative_times_are_told(cohort: Path, tmp_path: Path) -> None:
     assert {t["n"] for t in found["tests"] if t["assay"] == "pfs"} == {n - 2}
 
 
+@pytest.mark.parametrize("wrong", ["> 60", "12,5"])
+def test_a_time_that_is_no_number_is_refused(cohort: Path, tmp_path: Path, wrong: str) -> None:
+    table = pd.read_csv(cohort / "assays.csv", dtype=str)
+    table.loc[table["patient_id"] == table["patient_id"].iloc[0], "os_months"] = wrong
+    table.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(UsageError, match=f"column 'os_months': is no time .found {wrong}"):
+        assays(cohort / "slides.csv", cohort / "scores.csv", tmp_path / "a.csv", tmp_path / "out")
+
+
+def test_an_outcome_in_two_units_is_two() -> None:
+    names = ["os_months", "os_days", "os_event", "pfs_months", "pfs_status"]
+    found = [outcome for outcome, _, _ in survival_columns(names)]
+    assert found == ["os_months", "os_days", "pfs"]
+
+
 def test_later_biopsies_have_no_survival(cohort: Path, tmp_path: Path) -> None:
     files = cohort / "slides.csv", cohort / "scores.csv", cohort / "assays.csv"
     found = assays(*files, tmp_path, timepoint="post", measure="stil")

@@ -22,6 +22,7 @@ from tilscore.cohort.assays.table import (
     read_assays,
     same_blocks,
     survival_columns,
+    times,
 )
 from tilscore.cohort.assays.tests import agreement, correlations, groups, not_evaluable, with_fdr
 from tilscore.cohort.manifest.models import model_notes
@@ -246,7 +247,7 @@ def _survival(
             found["tests"].append(named | {"test": "log_rank"} | why)
             found["cox"].append({"outcome": outcome, "model": "alone", "term": unit} | why)
             continue
-        frame = patients(whole, time, events(whole[event], event))
+        frame = patients(whole, times(whole[time], time), events(whole[event], event))
         frame["x"] = frame["y"] / np.log(2) if what.scale == "log" else frame["y"] / 10
         curves, test, summary = kaplan_meier(frame, outcome, n_groups)
         found["tests"].append(named | test)

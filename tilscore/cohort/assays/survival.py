@@ -131,7 +131,8 @@ def fit_cox(table: pd.DataFrame, time: str, event: str) -> list[dict[str, Any]]:
         try:
             fit = CoxPHFitter().fit(table, time, event)
             test = proportional_hazard_test(fit, table, time_transform="rank").summary["p"]
-        except (ConvergenceError, np.linalg.LinAlgError, ValueError) as err:
+            concordance = float(fit.concordance_index_)  # none where all events are at the last time
+        except (ConvergenceError, np.linalg.LinAlgError, ValueError, ZeroDivisionError) as err:
             return [{"term": t} | not_evaluable(f"the model cannot be fitted: {_first_line(err)}") for t in terms]
     said = sorted({_first_line(w.message) for w in caught if "onverge" in type(w.message).__name__ + str(w.message)})
     if said:
@@ -142,7 +143,7 @@ def fit_cox(table: pd.DataFrame, time: str, event: str) -> list[dict[str, Any]]:
         one, ph = found.loc[term], float(test.loc[term])
         row: dict[str, Any] = {"term": term, "coefficient": one["coef"], "se": one["se(coef)"], "p": one["p"]}
         row |= {"hazard_ratio": one["exp(coef)"], "low": one["exp(coef) lower 95%"], "high": one["exp(coef) upper 95%"]}
-        row |= {"ph_p": ph, "concordance": float(fit.concordance_index_), "status": "ok"}
+        row |= {"ph_p": ph, "concordance": concordance, "status": "ok"}
         row["reason"] = "its hazard ratio changes over time (ph_p < 0.05): read it as an average" if ph < 0.05 else ""
         rows.append(row)
     return rows
@@ -152,9 +153,11 @@ def _first_line(message: object) -> str:
     return next(iter(str(message).strip().splitlines()), "")[:200]
 
 
-def patients(frame: pd.DataFrame, time: str, event: Sequence[float] | pd.Series) -> pd.DataFrame:
+def patients(
+    frame: pd.DataFrame, time: Sequence[float] | pd.Series, event: Sequence[float] | pd.Series
+) -> pd.DataFrame:
     """Rows with a score, a time above 0 or 0, and an event or censoring; columns `time` and `event` added."""
-    both = frame.assign(time=pd.to_numeric(frame[time], errors="coerce"), event=event)
+    both = frame.assign(time=time, event=event)
     return both[both["y"].notna() & both["time"].notna() & both["event"].notna() & (both["time"] >= 0)]
 
 

@@ -204,6 +204,8 @@ def _spelled(text: str) -> str:
 def survival_columns(names: Sequence[str], given: Sequence[str] = ()) -> list[tuple[str, str, str]]:
     """(outcome, time, event) columns: as given (`TIME:EVENT`), else by name: `os_months` goes with `os_event`.
 
+    An outcome of two time columns is two, each named as its column.
+
     Raises
     ------
     UsageError : a given column is not there.
@@ -215,20 +217,33 @@ def survival_columns(names: Sequence[str], given: Sequence[str] = ()) -> list[tu
             do = "write TIME:EVENT with columns of the table of assays: " + ", ".join(names)
             raise UsageError("no such columns", where="--survival", found=text, do=do)
         found.append((outcome_of(time), time, event))
-    if given:
-        return found
-    for name in names:
+    for name in names if not given else ():
         stem = outcome_of(name)
         theirs = [stem + end for end in ("_event", "_status") if stem + end in names]
         if stem != name and theirs:
             found.append((stem, name, theirs[0]))
-    return found
+    stems = [stem for stem, _, _ in found]
+    return [(time if stems.count(stem) > 1 else stem, time, event) for stem, time, event in found]
 
 
 def outcome_of(time: str) -> str:
     """`os` of `os_months`."""
     match = _TIME.match(time)
     return match["stem"] if match else time
+
+
+def times(values: pd.Series, where: str) -> pd.Series:
+    """Times as float, NaN where nothing is stated.
+
+    Raises
+    ------
+    UsageError : a text that is no number, such as `12,5` or `> 60`.
+    """
+    found = pd.to_numeric(values, errors="coerce").astype(float)
+    if (wrong := found.isna() & values.notna() & (values != "")).any():
+        do = "write numbers, with a decimal point, and censored times as such"
+        raise UsageError("is no time", where=f"column {where!r}", found=values[wrong].iloc[0], do=do)
+    return found
 
 
 def events(values: pd.Series, where: str) -> pd.Series:
