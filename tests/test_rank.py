@@ -245,6 +245,10 @@ def test_arguments_and_tables_are_checked(tmp_path: Path) -> None:
             rank(*files, **wrong)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="no column"):
         rank(*files, reference=tmp_path / "scores.csv")
+    reference = tmp_path / "biopsies.csv"
+    reference.write_text('patient_id,timepoint,til_density_per_mm2\nP1,baseline,200.5\nP2,baseline,"12,5"\n')
+    with pytest.raises(DataError, match="line 3 column 'til_density_per_mm2'"):
+        rank(*files, reference=reference)
     assert not (tmp_path / "out").exists()
 
 

@@ -71,7 +71,7 @@ def read_scores(results: Path | str) -> pd.DataFrame:
         raise DataError("a slide is there twice", where=path, found=twice.iloc[0], do=do)
     for name in table.columns:
         if _is_number(name):
-            table[name] = _numbers(table[name], path)
+            table[name] = as_numbers(table[name], path)
         if name in (*_ALWAYS, *_SUMS) and (below := table[name] < 0).any():
             line, found = int(np.flatnonzero(below)[0]) + 2, table.loc[below, name].iloc[0]
             raise DataError("is below 0", where=f"{path} line {line} column {name!r}", found=found, do=do)
@@ -85,7 +85,13 @@ def _is_number(name: str) -> bool:
     return name.startswith("n_") or name in _NOT_POOLED or name.endswith(("_pct", "_mm2", "_frac", "_low", "_high"))
 
 
-def _numbers(column: pd.Series, path: Path) -> pd.Series:
+def as_numbers(column: pd.Series, path: Path) -> pd.Series:
+    """A column of texts as float, NaN where empty.
+
+    Raises
+    ------
+    DataError : a text is no finite number.
+    """
     import pandas as pd
 
     numbers = pd.to_numeric(column.where(column != "", other=np.nan), errors="coerce").astype("float64")

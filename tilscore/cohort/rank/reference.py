@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tilscore.cohort.manifest.models import NOT_STATED, model_notes, models_of
-from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
+from tilscore.cohort.manifest.pool import INTERVALS, as_numbers, pool_biopsies, read_scores
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.errors import DataError, UsageError
@@ -77,7 +77,7 @@ def read_biopsies(path: Path) -> pd.DataFrame:
 
     Raises
     ------
-    DataError : it cannot be read, or is no such table.
+    DataError : it cannot be read, is no such table, or a score, a limit or the area of stroma is no number.
     """
     do = "give the biopsies.csv of an earlier cohort, or its manifest with --reference-results"
     try:
@@ -90,7 +90,10 @@ def read_biopsies(path: Path) -> pd.DataFrame:
     if table.duplicated(["patient_id", "timepoint"]).any():
         raise DataError("a biopsy is there twice", where=path, do=do)
     table["patient_id"] = table["patient_id"].str.replace(r"^'(?=[=+\-@])", "", regex=True)
+    measured = {"stroma_mm2", *INTERVALS, *(limit for limits in INTERVALS.values() for limit in limits)}
     for name in table.columns:
-        if name.endswith(("_mm2", "_pct", "_low", "_high", "_frac")) or name.startswith("n_"):
+        if name in measured:
+            table[name] = as_numbers(table[name], path)
+        elif name.endswith(("_mm2", "_pct", "_low", "_high", "_frac")) or name.startswith("n_"):
             table[name] = pd.to_numeric(table[name], errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
     return table
