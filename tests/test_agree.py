@@ -122,6 +122,7 @@ def test_two_readers_and_two_columns_give_the_same(tmp_path: Path) -> None:
         ({"where": "til + 1"}, "condition"),
         ({"where": "no_column == 1"}, "condition"),
         ({"where": "til > 1000"}, "no score is left"),
+        ({"score": "reader"}, "no score is left"),
         ({"min_readers": 1}, "2 or more"),
         ({"machine": "nobody"}, "no such machine"),
         ({"machine": "til"}, "several machine scores"),

@@ -138,6 +138,7 @@ def test_proportional_bias() -> None:
     """y = 2 x: difference = -x, mean = 1.5 x, slope -2/3; and no slope where there is none."""
     x = np.arange(1, 30, dtype=float)
     assert bland_altman(x, 2 * x).slope.value == pytest.approx(-2 / 3)
+    assert bland_altman(x + 1e-13 * np.arange(len(x)), 100 - x).slope.value is None  # all means are 50 but for rounding
     noise = np.random.default_rng(3).normal(0, 1, 29)
     slope = bland_altman(x + noise, x - noise).slope
     assert slope.low is not None
@@ -156,6 +157,12 @@ def test_kappa_of_vcd() -> None:
         assert found.high is not None
         assert found.low is not None
         assert (found.high - found.low) / 2 / stats.norm.ppf(0.975) == pytest.approx(error, abs=5e-5)
+
+
+@pytest.mark.parametrize(("y", "value"), [([5.0, 20, 50], 1.0), ([5.0, 5, 5], 0.0)])
+def test_kappa_without_a_variance_has_no_interval(y: list[float], value: float) -> None:
+    found = quadratic_kappa([5.0, 20, 50], y)
+    assert (found.value, found.low, found.high) == (pytest.approx(value), None, None)
 
 
 def test_kappa_of_cohen_1968() -> None:

@@ -228,7 +228,7 @@ def _slopes(mean: Floats, difference: Floats) -> tuple[Estimate, Estimate]:
         half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 2)) * error
         return Estimate(slope, slope - half, slope + half, n), residual
 
-    if np.ptp(mean) == 0:
+    if np.ptp(mean) <= 1e-9 * np.abs(mean).max():
         none = absent(len(mean), "all means are equal")
         return none, none
     slope, residual = fit(difference)
@@ -262,7 +262,8 @@ def weighted_kappa(
     ----------
     disagreement : [k k], 0 on the diagonal, or a function of the two category numbers.
 
-    The interval is the large-sample one of Fleiss, Cohen & Everitt 1969, cut at -1 and 1.
+    The interval is the large-sample one of Fleiss, Cohen & Everitt 1969, cut at -1 and 1. There is none where its
+    variance is 0 (no disagreement at all, or one category of x or y alone): it would be a point, however few the cases.
     """
     counts = np.asarray(table, np.float64)
     n = int(counts.sum())
@@ -280,7 +281,9 @@ def weighted_kappa(
     mean = (agreement @ cols)[:, None] + (agreement.T @ rows)[None, :]
     inner = float((p * (agreement - mean * (1 - kappa)) ** 2).sum())
     variance = (inner - (kappa - chance * (1 - kappa)) ** 2) / (n * (1 - chance) ** 2)
-    half = float(stats.norm.ppf(0.5 + LEVEL / 2)) * max(variance, 0.0) ** 0.5
+    if variance < 1e-12:
+        return Estimate(kappa, None, None, n, "no interval: its large-sample variance is 0")
+    half = float(stats.norm.ppf(0.5 + LEVEL / 2)) * variance**0.5
     return Estimate(kappa, max(-1.0, kappa - half), min(1.0, kappa + half), n)
 
 

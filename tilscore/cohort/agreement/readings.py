@@ -178,7 +178,7 @@ def read_long(
     good = chosen[named & values.notna()]
     key, by = _order(good, last, path)
     ordered = good if key is None else good.loc[key.sort_values(kind="stable").index]
-    frame = names.loc[ordered.index].set_axis(["case", "reader"], axis=1).assign(score=values)
+    frame = names.loc[ordered.index].set_axis(["case", "reader"], axis=1).assign(score=values.loc[ordered.index])
     frame = frame[~frame.duplicated(["case", "reader"], keep="last")].sort_index()
     if frame.empty:
         raise UsageError("no score is left", where=path, found=f"{len(table)} rows", do="see --where and --score")

@@ -110,7 +110,8 @@ def _points(found: Gathered, timepoint: str, measure: str) -> str:
         name = name[0].upper() + name[1:] if measure == "calibrated" else name
         if row["status"] != "ok":
             return f"{name}: {reason_words(row['reason'])}"
-        return f"{name}: {estimate_text(row)} points (p\u00a0=\u00a0{p_text(row['p'])})."
+        corrected = "" if row["p_holm"] == row["p"] else f", {p_text(row['p_holm'])} after correction"
+        return f"{name}: {estimate_text(row)} points (p\u00a0=\u00a0{p_text(row['p'])}{corrected})."
     return ""
 
 
