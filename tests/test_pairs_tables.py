@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,10 @@ from test_pairs_sampling import as_manifest
 
 from tilscore.cohort.assays.assays import assays
 from tilscore.cohort.paired.analyse import analyse_tables
+from tilscore.cohort.paired.pairs import AnalyseConfig
 from tilscore.cohort.rank.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
+from tilscore.errors import ConfigError
 
 
 def test_definitions_are_scores_and_nothing_carried() -> None:
@@ -44,3 +47,18 @@ def test_tables_of_rank_and_assays_are_sheets_too(tmp_path: Path) -> None:
             table = pd.read_csv(tmp_path / "out" / f"{name}.csv")
             assert list(sheet.columns) == list(table.columns)
             assert len(sheet) == len(table) > 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"level": 95.0},
+        {"alpha": 7.0},
+        {"power": 2.0},
+        {"categories_pct": (40.0, 10.0)},
+        {"density_offset_per_mm2": 0.0},
+    ],
+)
+def test_settings_have_ranges(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"analyse.{next(iter(wrong))}"):
+        AnalyseConfig(**wrong)

@@ -67,7 +67,8 @@ def _wanted(found: Gathered) -> list[tuple[str, str, str, Callable[[], Figure]]]
     for measure in (m for m in MEASURES if rows(found, "tests", measure=m.name)):
         forest = tests_forest(found, measure.name)
         title = f"Tests of change: {TITLES[measure.name]}"
-        wanted.append((f"tests_{measure.name}", title, _TESTS, partial(draw_forest, forest)))
+        level = f"{100 * found.analysis['settings']['level']:g} %"
+        wanted.append((f"tests_{measure.name}", title, _TESTS.format(level=level), partial(draw_forest, forest)))
     for unit, name in (("log ratio", "density"), ("points", "percent")):
         forest = sensitivity_forest(found, unit)
         if forest.lines:
@@ -120,7 +121,7 @@ _WATERFALL = (
     f"standard errors of measurement and adjustment; about 1 patient in 20 gets there {BY_ERROR_ALONE}."
 )
 _TESTS = (
-    "Estimates with 95 % intervals, not corrected for the number of time points. The open circle ignores that later "
+    "Estimates with {level} intervals, not corrected for the number of time points. The open circle ignores that later "
     "biopsies were sampled in another way: it is shown for comparison and must not be reported alone."
 )
 _SENSITIVITY = (

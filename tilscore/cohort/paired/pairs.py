@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tilscore.cohort.manifest.pool import MIXED
+from tilscore.config import check_ranges
+from tilscore.errors import ConfigError
 from tilscore.inputs.words import order
 from tilscore.stats.paired import mover, reliable_change
 
@@ -77,6 +79,15 @@ class AnalyseConfig:
     """Pairs wanted for each covariate; covariates beyond are left out in order of importance, and named."""
     categories_pct: tuple[float, float] = (10.0, 40.0)
     """Upper limits of the low and middle sTIL category (%), both belonging to the category below."""
+
+    def __post_init__(self) -> None:
+        shares = {"level": (0.5, 0.999), "alpha": (0.001, 0.5), "power": (0.5, 0.999)}
+        points = {"measurement_sd_points": (0, 100), "planned_sd_points": (0.01, 100)}
+        numbers = {"n_min_pairs": (2, 1e6), "n_min_effective": (1, 1e6), "n_pairs_per_term": (1, 1e6)}
+        scales = {"density_offset_per_mm2": (0.01, 1000), "categories_pct": (0, 100)}
+        check_ranges(self, "analyse", **shares, **points, **numbers, **scales)
+        if self.categories_pct[0] >= self.categories_pct[1]:
+            raise ConfigError("must rise", where="analyse.categories_pct", found=self.categories_pct)
 
 
 @dataclass(frozen=True)
