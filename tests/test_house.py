@@ -13,7 +13,7 @@ FLOORS = [
     {"errors", "labels", "space", "files", "config", "masks", "stats"},
     {"pyramid", "raster", "cells", "slide", "modelcard"},
     {"focus", "tissue", "stain", "phantom", "roi", "geojson", "inputs", "info", "blocks", "blockreader"},
-    {"datasets", "augment", "nets", "targets", "metrics", "peaks"},
+    {"datasets", "augment", "nets", "quantise", "targets", "metrics", "peaks"},
     {"modelstore", "backends", "infer", "evaluate", "runpictures", "train"},
     {"bed", "score", "spatial", "outputs"},
     {"draw", "views", "fieldpanels", "account", "panels", "page", "overlay"},

@@ -48,15 +48,22 @@ def transposed(maps: CellMaps) -> list[torch.Tensor]:
 
 
 def test_the_fused_level_is_one_convolution_of_what_it_fuses(net: TilNet) -> None:
-    """By its definition: p8 enlarged, f4, and f2 by space-to-depth, side by side, then `fuse_4`."""
+    """By its definition: p8 enlarged, f4, and f2 by space-to-depth, side by side; so older files have it."""
     channels = net.encoder.feature_info.channels()  # type: ignore[operator, union-attr]
     f2, f4, p8 = (torch.randn(2, c, n, n) for c, n in ((channels[0], 16), (channels[1], 8), (16, 4)))
     up = p8.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     deep = f2.reshape(2, -1, 8, 2, 8, 2).permute(0, 1, 3, 5, 2, 4).reshape(2, -1, 8, 8)
+    side_by_side = torch.cat([up, f4, deep], dim=1)
+    whole = torch.randn(16, side_by_side.shape[1], 1, 1)
+    older = {k: v for k, v in net.state_dict().items() if not k.startswith("fuse")}
+    older |= {f"fuse_4.1.{k}": v for k, v in net.fused[0].state_dict().items()} | {"fuse_4.0.weight": whole}
+    read = TilNet(net.cfg)
+    read.load_state_dict(older)
     with torch.inference_mode():
-        want = net.fuse_4(torch.cat([up, f4, deep], dim=1))
-        torch.testing.assert_close(net._fuse(f2, f4, p8), want, rtol=1e-4, atol=1e-4)
-        assert want.std() > 0.1
+        got = read.fuse_2(f2) + read.fuse_4(f4) + read.fuse_8(up)
+        torch.testing.assert_close(got, torch.nn.functional.conv2d(side_by_side, whole), rtol=1e-4, atol=1e-4)
+        assert read.eval().fused(got).std() > 0.1
+        torch.testing.assert_close(read.fused[0].running_mean, net.fused[0].running_mean)
 
 
 class TestTurned:

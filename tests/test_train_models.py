@@ -14,11 +14,11 @@ from tiny_sets import picture, text
 
 from tilscore.cli import main
 from tilscore.config import load_config
-from tilscore.errors import ConfigError, ModelError
+from tilscore.errors import ConfigError, ModelError, UsageError
 from tilscore.modelcard import Calibration, ModelConfig
 from tilscore.modelstore import find_model, save_model
 from tilscore.nets import TilNet
-from tilscore.train import SetConfig, TrainConfig, read_sets, split, train
+from tilscore.train import SetConfig, TrainConfig, quantise_model, read_sets, split, train
 from tilscore.train.run import _inherited
 
 REPO = Path(__file__).parents[1]
@@ -67,6 +67,24 @@ def test_calibration_is_tested_before_the_model_is_written(data: Path, tmp_path:
     (run / "run.json").write_text(json.dumps({"held_out": ["fields/d0", "fields/d1"]}))
     assert main(args) == 0
     assert find_model(str(model)).config.calibration.fitted_on == "2 held-out fields"
+
+
+def test_a_model_from_elsewhere_is_observed_for_int8(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    model, config = tmp_path / "m", str(REPO / "configs/train/tiny.yaml")
+    before = save_model(model, TilNet(), ModelConfig(name="m", detection_threshold=0.2))
+    sets = ["--config", config, "--data", str(data)]
+    assert main(["evaluate", *sets, "--model", str(model), "--int8"]) == 2
+    assert "tilscore models quantise" in capsys.readouterr().err
+    assert main(["models", "quantise", str(model), *sets]) == 0
+    after = find_model(str(model))
+    assert after.config == replace(before.config, weights_sha256=after.config.weights_sha256)
+    assert main(["evaluate", *sets, "--model", str(model), "--int8"]) == 0
+    assert main(["evaluate", *sets, "--model", str(model), "--int8", "--turns", "2"]) == 2
+    with pytest.raises(UsageError, match="hub"):
+        quantise_model(load_config(TrainConfig, Path(config)), data, "hub:owner/name")
 
 
 def test_a_fine_tuned_model_says_whose_calibration_it_has(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -53,9 +53,12 @@ class TilNet(nn.Module):
         channels: list[int] = self.encoder.feature_info.channels()  # type: ignore[operator, union-attr]
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels[2:])
         self.smooth_8 = conv_block(width, width)
-        # The stride-2 features reach the stride-4 level by space-to-depth: full detail at a quarter of the cost.
-        self._fused = (width, channels[1], 4 * channels[0])
-        self.fuse_4 = conv_block(sum(self._fused), width, 1)
+        # A 1 x 1 convolution of p8 made twice as large, f4, and f2 by space-to-depth, side by side: full detail at a
+        # quarter of the cost. It is the sum of one of each, so nothing is copied, and p8 may be enlarged after it.
+        self.fuse_8 = nn.Conv2d(width, width, 1, bias=False)
+        self.fuse_4 = nn.Conv2d(channels[1], width, 1, bias=False)
+        self.fuse_2 = nn.Conv2d(channels[0], width, 2, stride=2, bias=False)
+        self.fused = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         self.smooth_4 = nn.Sequential(conv_block(width, width), conv_block(width, width))
         self.fold = CELL_STRIDE // self.cfg.zoom  # map pixels per side of a pixel of the finest level
         self.cell_head = nn.Conv2d(width, self.fold**2 * (1 + len(Cell) + 2), 1)
@@ -81,23 +84,23 @@ class TilNet(nn.Module):
         p = self.lateral[2](f32)
         p = self.lateral[1](f16) + F.interpolate(p, scale_factor=2.0, mode="nearest")
         p8 = self.smooth_8(self.lateral[0](f8) + F.interpolate(p, scale_factor=2.0, mode="nearest"))
-        p4 = self.smooth_4(self._fuse(f2, f4, p8))
+        coarse = F.interpolate(self.fuse_8(p8), scale_factor=2.0, mode="nearest")
+        p4 = self.smooth_4(self.fused(self.fuse_2(f2) + self.fuse_4(f4) + coarse))
         maps = F.pixel_shuffle(self.cell_head(p4), self.fold)
         detection, types, offset = maps.split([1, len(Cell), 2], dim=1)
         return CellMaps(detection, types, offset, self.region_head(p8))
 
-    def _fuse(self, f2: Tensor, f4: Tensor, p8: Tensor) -> Tensor:
-        """`fuse_4` of p8 made twice as large, f4, and f2 by space-to-depth; part by part, so that nothing is copied.
-
-        A 1 x 1 convolution of parts laid side by side is the sum of one for each; of space-to-depth it is one of 2 x 2
-        with stride 2; and p8 may be enlarged after it.
-        """
-        weight = self.fuse_4[0].get_parameter("weight")
-        w8, w4, w2 = weight.split(self._fused, dim=1)
-        fine = F.conv2d(f2, w2.reshape(w2.shape[0], -1, 2, 2), stride=2)
-        coarse = F.interpolate(F.conv2d(p8, w8), scale_factor=2.0, mode="nearest")
-        fused: Tensor = self.fuse_4[1:](fine + F.conv2d(f4, w4) + coarse)
-        return fused
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Also reads files in which the three parts of the fused level are one convolution, `fuse_4.0`."""
+        whole = state_dict.pop(f"{prefix}fuse_4.0.weight", None)
+        if whole is not None:
+            parts = {"fuse_8": self.fuse_8, "fuse_4": self.fuse_4, "fuse_2": self.fuse_2}
+            widths = [conv.weight[0].numel() for conv in parts.values()]
+            for (name, conv), part in zip(parts.items(), whole.split(widths, dim=1), strict=True):
+                state_dict[f"{prefix}{name}.weight"] = part.reshape(conv.weight.shape)
+            for key in [key for key in state_dict if key.startswith(f"{prefix}fuse_4.1.")]:
+                state_dict[key.replace("fuse_4.1.", "fused.0.")] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class TurnedNet(nn.Module):

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from tilscore.backends.base import Backend, Precision
+from tilscore.backends.devices import computes_int8
 from tilscore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def make_backend(
     device : as `pick_device` returns it.
     turns : views of each block whose maps are averaged (`nets.turned`).
     backend : `auto`, `torch` or `openvino`.
-    precision : `mixed` computes in bfloat16 where the device can, `full` in float32.
+    precision : `mixed` computes one view in int8 on a CPU, where the model's activations were observed and the
+        processor has the kernels, and else in bfloat16 where the device can; `full` in float32.
 
     Raises
     ------
@@ -37,7 +39,9 @@ def make_backend(
 
         if device != "cpu":
             raise UsageError("openvino runs on the CPU alone", found=f"--device {device}", do="use --backend torch")
-        return OpenVinoBackend(graph_of(model, turns), precision, calibration)
+        # OpenVINO 2026.4 computes nonsense in int8 where several views share their weights.
+        int8 = precision == "mixed" and turns == 1 and computes_int8()
+        return OpenVinoBackend(graph_of(model, turns, int8=int8), precision, calibration)
     from tilscore.backends.torch_backend import TorchBackend
     from tilscore.nets import turned
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -42,6 +43,11 @@ def native_bfloat16(device: str) -> bool:
 
     has = torch.cpu.get_capabilities()
     return any(bool(has.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def computes_int8() -> bool:
+    """Whether OpenVINO has int8 kernels for every convolution on this processor; elsewhere it emulates some, slowly."""
+    return platform.machine().lower() in ("x86_64", "amd64")
 
 
 def cpu_count() -> int:

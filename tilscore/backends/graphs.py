@@ -25,22 +25,27 @@ if TYPE_CHECKING:
 
 N_KEPT = 8
 """Graphs that are kept; of more, those that were not used for longest go."""
-_MADE_BY = ("tilscore.nets", "tilscore.backends.openvino_backend")
+_MADE_BY = ("tilscore.nets", "tilscore.quantise", "tilscore.backends.openvino_backend")
 """Code that a graph depends on: of other code, it is another graph."""
 _PARTS = ("graph.xml", "graph.bin")
 
 
-def graph_of(model: Model, turns: int = 1) -> ov.Model:
+def graph_of(model: Model, turns: int = 1, *, int8: bool = False) -> ov.Model:
     """The graph of a model, averaged over `turns` views; converted where none is kept, or the one kept is damaged.
 
     A folder that cannot be written keeps none.
+
+    Parameters
+    ----------
+    int8 : rounded to 8-bit integers, if the model's activations were observed; of one view alone.
     """
-    path = graphs_folder() / f"{model.config.name}-{_key(model, turns)}.zip"
+    path = graphs_folder() / f"{model.config.name}-{_key(model, turns, int8=int8)}.zip"
     with contextlib.suppress(OSError, zipfile.BadZipFile, KeyError, RuntimeError):
         return _read(path)
     from tilscore.nets import turned
 
-    graph = convert(turned(model.load(), turns))
+    net = (model.load_quantised() if int8 else None) or model.load()
+    graph = convert(turned(net, turns))
     with contextlib.suppress(OutputError):
         _write(path, graph)
     return graph
@@ -54,12 +59,13 @@ def graphs_folder() -> Path:
     return Path(own) if own else Path(platformdirs.user_cache_dir("tilscore", appauthor=False))
 
 
-def _key(model: Model, turns: int) -> str:
+def _key(model: Model, turns: int, *, int8: bool) -> str:
     """Of all that decides what a graph computes."""
     facts = {
         "weights": model.config.weights_sha256,
         "net": as_values(model.config.net),
         "turns": turns,
+        "int8": int8,
         "versions": {name: version(name) for name in ("openvino", "timm", "torch")},
         "code": {name: hashlib.sha256(_source(name)).hexdigest() for name in _MADE_BY},
     }

@@ -26,7 +26,8 @@ class OpenVinoBackend:
 
     def __init__(self, graph: ov.Model, precision: Precision = "mixed", calibration: Calibration = IDENTITY) -> None:
         self.calibration = calibration
-        self.name = "openvino-cpu"
+        rounded = any(op.get_type_name() == "FakeQuantize" for op in graph.get_ops())
+        self.name = "openvino-cpu-int8" if rounded else "openvino-cpu"
         self.batch = self.readers = 1
         options = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "mixed" else "f32",

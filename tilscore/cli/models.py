@@ -1,4 +1,4 @@
-"""Verbs on models: `models list | show | add | verify | export`."""
+"""Verbs on models: `models list | show | add | verify | quantise | export`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _OrShow(argparse._SubParsersAction):  # type: ignore[type-arg]
 
 def add(verbs: Verbs) -> None:
     """Add the verbs to the parser."""
-    text = "list the models at hand; show, add, verify or export one"
+    text = "list the models at hand; show, add, verify, quantise or export one"
     verb = verbs.add_parser("models", help=text, description=f"{text}. {NOTE}")
     verb.set_defaults(do=list_)
     what = verb.add_subparsers(
@@ -43,6 +43,12 @@ def add(verbs: Verbs) -> None:
     one = what.add_parser("verify", help="check hash, weights, outputs and card of one model, or of all")
     one.add_argument("name", nargs="?", help=_ADDRESS)
     one.set_defaults(do=verify)
+    one = what.add_parser("quantise", help="observe a model's activations, so that CPUs run it in int8 (train does it)")
+    one.add_argument("name", help="a model's name or folder; its model.safetensors is written anew")
+    one.add_argument("--config", type=Path, required=True, help="the YAML that it was trained with")
+    one.add_argument("--data", type=Path, required=True, help="folder that holds the sets' folders")
+    one.add_argument("--fold", type=int, help="part that was held out of its training")
+    one.set_defaults(do=quantise)
     one = what.add_parser("export", help="write a model as ONNX and TorchScript for other programs")
     one.add_argument("name", help=_ADDRESS)
     one.add_argument("--format", choices=("onnx", "torchscript", "all"), default="all", help="(default: %(default)s)")
@@ -97,6 +103,16 @@ def verify(args: argparse.Namespace) -> int:
         n_bad += bool(wrong)
         print(f"{'FAIL' if wrong else 'ok  '} {folder.name}: " + "; ".join([*wrong, *remarks] or [str(folder)]))
     return 1 if n_bad else 0
+
+
+def quantise(args: argparse.Namespace) -> int:
+    """Store in a model what its activations are."""
+    from tilscore.config import load_config
+    from tilscore.train import TrainConfig, quantise_model
+
+    model = quantise_model(load_config(TrainConfig, args.config), args.data, args.name, fold=args.fold)
+    print(f"{model.ident}: {model.folder}")
+    return 0
 
 
 def export(args: argparse.Namespace) -> int:

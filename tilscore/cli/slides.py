@@ -65,9 +65,8 @@ def _network_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--device", default="auto", help="auto (cuda, then mps, then cpu), cuda, cuda:1, mps or cpu")
     verb.add_argument("--backend", choices=("auto", "torch", "openvino"), default="auto", help="what runs the network")
     verb.add_argument("--turns", type=int, metavar="N", help=TURNS_HELP)
-    verb.add_argument(
-        "--precision", choices=("mixed", "full"), default="mixed", help="mixed: bfloat16 where it can; full: float32"
-    )
+    text = "mixed: int8 on a CPU, bfloat16 on a GPU, where model and device can; full: float32"
+    verb.add_argument("--precision", choices=("mixed", "full"), default="mixed", help=text)
     verb.add_argument("--workers", type=int, help="processes that read the slide (default: 1 on a CPU, 8 on a GPU)")
     verb.add_argument("--geojson", action="store_true", help="write the cells for QuPath too: cells.geojson.gz")
     verb.add_argument("--block-um", type=float, help="side of the blocks the slide is cut into")

@@ -53,6 +53,7 @@ def _add_evaluate(verbs: Verbs) -> None:
     verb.add_argument("--threshold", type=float, help="detection threshold, instead of the model's")
     verb.add_argument("--radius", type=float, metavar="UM", help="matching radius, instead of each set's own")
     verb.add_argument("--turns", type=int, default=1, metavar="N", help=TURNS_HELP)
+    verb.add_argument("--int8", action="store_true", help="as `tilscore run` computes on a CPU; without it, in float32")
     verb.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="draws for the intervals")
     verb.add_argument("--out", type=Path, help="write the figures with their intervals as JSON")
     verb.add_argument("--html", type=Path, help="write them as a page, with pictures of the worst errors")
@@ -98,8 +99,10 @@ def evaluate(args: argparse.Namespace) -> int:
         raise UsageError("--calibrate needs --folds", do="a model is not calibrated on fields that it was trained on")
     if args.calibrate and args.threshold is not None:
         raise UsageError("--calibrate finds the threshold itself", found=args.threshold, do="leave out --threshold")
+    if args.int8 and args.turns != 1:
+        raise UsageError("int8 is for one view", found=f"--turns {args.turns}", do="leave out --turns, or --int8")
     cfg = load_config(TrainConfig, args.config)
-    how: Any = {"threshold": args.threshold, "radius_um": args.radius, "turns": args.turns}
+    how: Any = {"threshold": args.threshold, "radius_um": args.radius, "turns": args.turns, "int8": args.int8}
     if args.folds:
         parts = predict_folds(cfg, args.data, args.folds, **how)
         fields, title = [f for part in parts for f in part], f"{cfg.name}: {len(parts)} fold" + "s" * (len(parts) > 1)

@@ -18,11 +18,16 @@ from tilscore.modelstore.firstcard import first_card, untouched
 from tilscore.modelstore.hub import fetch, is_hub
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tilscore.nets import TilNet
+    from tilscore.quantise import Activations
 
 DEFAULT_MODEL = "tilscore-lite"
 """What a run uses when no model is named."""
 PICKLES = {".pt", ".pth", ".ckpt", ".pkl", ".bin"}
+_ACTIVATIONS = "activations."
+"""Names of tensors of `model.safetensors` that are no weights begin so."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -57,37 +62,72 @@ class Model:
         ------
         ModelError : the weights do not fit the network, or are not finite.
         """
+        from tilscore.nets import TilNet
+
+        net = TilNet(self.config.net)
+        try:
+            net.load_state_dict({k: v for k, v in self._tensors().items() if not k.startswith(_ACTIVATIONS)})
+        except RuntimeError as err:
+            raise self._misfit(err) from err
+        return net.eval()
+
+    def load_quantised(self) -> TilNet | None:
+        """The network rounded as int8 computes it (`quantise.quantised`); None: its activations were not observed.
+
+        Raises
+        ------
+        ModelError : as `load`, or the activations are not those of this network.
+        """
+        from tilscore.quantise import Activation, quantised
+
+        seen: dict[str, dict[str, Tensor]] = {}
+        for key, value in self._tensors().items():
+            if key.startswith(_ACTIVATIONS):
+                name, part = key.removeprefix(_ACTIVATIONS).rsplit(".", 1)
+                seen.setdefault(name, {})[part] = value
+        if not seen:
+            return None
+        try:
+            return quantised(self.load(), {name: Activation(**parts) for name, parts in seen.items()})
+        except (KeyError, TypeError, RuntimeError) as err:
+            raise self._misfit(err) from err
+
+    def _tensors(self) -> dict[str, Tensor]:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        from tilscore.nets import TilNet
-
         try:
             tensors = load_file(self.weights)
-            net = TilNet(self.config.net)
-            net.load_state_dict(tensors)
-        except (SafetensorError, RuntimeError, OSError) as err:
-            found = str(err).split("\n")[0]
-            raise ModelError("weights do not fit the network", where=self.weights, found=found) from err
+        except (SafetensorError, OSError) as err:
+            raise self._misfit(err) from err
         broken = next((k for k, v in tensors.items() if not v.isfinite().all()), None)
         if broken:
             do = "train or copy the model again"
             raise ModelError("weights are not finite", where=self.weights, found=broken, do=do)
-        return net.eval()
+        return tensors
+
+    def _misfit(self, err: Exception) -> ModelError:
+        return ModelError("weights do not fit the network", where=self.weights, found=str(err).split("\n")[0])
 
 
-def save_model(folder: Path, net: TilNet, cfg: ModelConfig, *, card: str | None = None) -> Model:
+def save_model(
+    folder: Path, net: TilNet, cfg: ModelConfig, *, activations: Activations | None = None, card: str | None = None
+) -> Model:
     """Write `model.safetensors`, then `config.json` with its hash, and a card.
 
     Parameters
     ----------
+    activations : as `quantise.observe` finds them; with them CPUs run the model in int8.
     card : Markdown; None keeps the card that a person has worked on, or writes a first one.
     """
     from safetensors.torch import save_file
 
     weights = folder / "model.safetensors"
     with replacing(weights) as beside:
-        save_file({k: v.contiguous() for k, v in net.state_dict().items()}, beside)
+        tensors = {k: v.contiguous() for k, v in net.state_dict().items()}
+        for name, seen in (activations or {}).items():
+            tensors |= {f"{_ACTIVATIONS}{name}.{part}": value.contiguous() for part, value in seen._asdict().items()}
+        save_file(tensors, beside)
         beside.chmod(0o644)
     model = Model(folder, replace(cfg, weights_sha256=sha256(weights)))
     write_config(model)

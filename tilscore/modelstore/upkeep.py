@@ -112,11 +112,11 @@ def _of_card(model: Model) -> list[str]:
 
 
 def _run_once(model: Model) -> None:
-    """One forward pass over grey; what comes out is finite."""
+    """A forward pass over grey, in float and in int8; what comes out is finite."""
     import torch
 
-    net = model.load()
+    grey = torch.full((1, 3, 2 * SIZE_MULTIPLE, 2 * SIZE_MULTIPLE), 128.0)
     with torch.inference_mode():
-        maps = net(torch.full((1, 3, 2 * SIZE_MULTIPLE, 2 * SIZE_MULTIPLE), 128.0))
+        maps = [m for net in (model.load(), model.load_quantised()) if net is not None for m in net(grey)]
     if not all(m.isfinite().all() for m in maps):
         raise ModelError("the network's outputs are not finite", where=model.weights, do="train or copy it again")

@@ -3,6 +3,7 @@
 from tilscore.train.config import PhantomSetConfig, SetConfig, TrainConfig
 from tilscore.train.crossval import predict_folds, predict_model
 from tilscore.train.data import Crops, describe, make_phantoms, read_sets, split
+from tilscore.train.observed import quantise_model
 from tilscore.train.run import train
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "make_phantoms",
     "predict_folds",
     "predict_model",
+    "quantise_model",
     "read_sets",
     "split",
     "train",

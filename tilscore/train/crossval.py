@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tilscore.datasets import Sample
-from tilscore.errors import DataError
+from tilscore.errors import DataError, ModelError
 from tilscore.evaluate import FieldResult, predict_all
 from tilscore.labels import Cell
 from tilscore.modelstore import Model, find_model
@@ -24,6 +24,7 @@ def predict_folds(
     threshold: float | None = None,
     radius_um: float | None = None,
     turns: int = 1,
+    int8: bool = False,
 ) -> list[list[FieldResult]]:
     """Cross-validation: each run finds the cells of the fields that it held out; one list a run.
 
@@ -43,7 +44,7 @@ def predict_folds(
             do = "evaluate on the fields that it was trained beside, with its own config"
             raise DataError("fields that this run held out are not there", where=run, found=missing[:3], do=do)
         fields = [samples[name] for name in names]
-        parts.append(_predict(find_model(str(run / "model")), fields, threshold, radius_um, turns))
+        parts.append(_predict(find_model(str(run / "model")), fields, threshold, radius_um, turns, int8))
     return parts
 
 
@@ -66,13 +67,17 @@ def held_by(run: Path) -> list[str]:
 
 
 def _predict(
-    model: Model, fields: list[Sample], threshold: float | None, radius_um: float | None, turns: int
+    model: Model, fields: list[Sample], threshold: float | None, radius_um: float | None, turns: int, int8: bool
 ) -> list[FieldResult]:
     """The fields at the model's operating point, or at one threshold for all classes."""
     limit, calibration = model.config.detection_threshold, model.config.calibration
     if threshold is not None:
         limit, calibration = threshold, replace(calibration, class_thresholds=(0.0,) * len(Cell))
-    return predict_all(turned(model.load(), turns), fields, limit, calibration, radius_um=radius_um)
+    net = model.load_quantised() if int8 else model.load()
+    if net is None:
+        do = "observe them: tilscore models quantise"
+        raise ModelError("has no activations that int8 needs", where=model.folder, do=do)
+    return predict_all(turned(net, turns), fields, limit, calibration, radius_um=radius_um)
 
 
 def predict_model(
@@ -83,6 +88,7 @@ def predict_model(
     threshold: float | None = None,
     radius_um: float | None = None,
     turns: int = 1,
+    int8: bool = False,
 ) -> list[FieldResult]:
     """One model on all fields of the config's sets: honest only where it was not trained on them."""
-    return _predict(find_model(name), read_sets(cfg, data), threshold, radius_um, turns)
+    return _predict(find_model(name), read_sets(cfg, data), threshold, radius_um, turns, int8)

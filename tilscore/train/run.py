@@ -35,6 +35,7 @@ from tilscore.train.config import TrainConfig
 from tilscore.train.data import Crops, field_id, make_phantoms, read_sets, split
 from tilscore.train.depthwise import speed_up_depthwise
 from tilscore.train.folder import check_folder, check_held, last_checkpoint, next_log, note_run
+from tilscore.train.observed import observed
 from tilscore.train.teachers import Teachers, check_teachers
 
 
@@ -247,7 +248,7 @@ def _finish(task: Task, held: list[Sample], out: Path) -> None:
     if cfg.stain_crops:
         config = with_stain_range(config, task.train_samples, cfg.augment, n_crops=cfg.stain_crops)
     model = out / "model"
-    save_model(model, net, config)
+    save_model(model, net, config, activations=observed(net, task.train_samples, cfg))
     threshold, calibration = config.detection_threshold, config.calibration
     if held:
         scores = flat_scores(evaluate_net(net, held, threshold=threshold, calibration=calibration))
