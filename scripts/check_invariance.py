@@ -39,7 +39,7 @@ READINGS = {
     "origin 100 um": replace(PLAIN, origin_um=100.0),
     "origin 333 um": replace(PLAIN, origin_um=333.0),
     "tile 256 um": replace(PLAIN, block_um=256.0),
-    "tile 768 um": replace(PLAIN, block_um=768.0),
+    "tile 512 um": replace(PLAIN, block_um=512.0),
 }
 NUMBERS = ("stil_area_pct", "infiltrated_area_pct")
 
