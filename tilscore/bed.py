@@ -54,15 +54,17 @@ def find_reach(nests: Mask, glass: Mask, grid: Grid, cfg: BedConfig) -> Mask:
         return reach
     joined = dilate(~glass, cfg.glass_um / 2 / grid.mpp).astype(np.uint8)
     _, pieces, boxes, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    del joined
     for piece in np.unique(pieces[nests]):
         x, y, w, h = boxes[piece, : cv2.CC_STAT_AREA]
         box = np.s_[y : y + h, x : x + w]
         own = window_of(nests[box] & (pieces[box] == piece), grid.mpp).moved(x * grid.mpp, y * grid.mpp)
         # Only the part that the bed can reach: distances of a whole resection would take GBs.
         inside = grid.covering_window(own.grow(cfg.radius_um + grid.mpp)).slices
-        near = distance_px(nests[inside] & (pieces[inside] == piece)) * grid.mpp <= cfg.radius_um
+        radius_px = cfg.radius_um / grid.mpp
+        near = distance_px(nests[inside] & (pieces[inside] == piece)) <= radius_px
         if cfg.inside_only and not near.all():
-            near = distance_px(~near) * grid.mpp > cfg.radius_um
+            near = distance_px(~near) > radius_px
         near = _fill_gaps(near, cfg.max_gap_mm2 / grid.pixel_mm2)
         reach[inside] |= near & (pieces[inside] == piece)
     return reach

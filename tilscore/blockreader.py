@@ -22,6 +22,9 @@ from tilscore.errors import SlideError
 from tilscore.slide import Slide, SlideSpec, open_slide
 from tilscore.space import BoxUm, Window
 
+MANY = 100
+"""Of more windows, the processes end with the slide: its score needs their memory more than the next slide a start."""
+
 
 class Pixels(NamedTuple):
     """One window's pixels [h w 3], and the area in it that cannot be read and is white."""
@@ -63,6 +66,8 @@ def read_windows(
     finally:
         for future in waiting:
             future.cancel()
+        if len(windows) > MANY and (long_used := _POOLS.pop(workers, None)):
+            long_used.shutdown()
 
 
 def start_loading() -> None:
