@@ -19,7 +19,7 @@ IN_FLOAT = ("cell_head", "region_head.1")
 BITS_DENSE, BITS_DEPTHWISE = 7, 8
 """Of weights. Processors without VNNI add two products of 8 bits in 16: with 7 bits of weight that never overflows, and
 every processor computes the same. Depthwise convolutions are not computed so."""
-_LEVELS = 255
+_STEPS = 255
 
 
 class Activation(NamedTuple):
@@ -112,10 +112,10 @@ class _RoundedWeight(nn.Module):
 def _rounded_input(low: float, high: float) -> Any:
     """A hook that rounds what comes in to 256 levels from `low` to `high`, of which one is 0."""
     low, high = min(low, 0.0), max(high, 1e-6)
-    step = (high - low) / _LEVELS
+    step = (high - low) / _STEPS
     zero = round(-low / step)
 
     def hook(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        return (torch.fake_quantize_per_tensor_affine(inputs[0], step, zero, 0, _LEVELS),)
+        return (torch.fake_quantize_per_tensor_affine(inputs[0], step, zero, 0, _STEPS),)
 
     return hook

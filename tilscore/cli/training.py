@@ -122,14 +122,9 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def _calibrate(address: str, fields: list[FieldResult]) -> None:
     from tilscore.evaluate import calibrated
-    from tilscore.modelstore import find_model
-    from tilscore.modelstore.hub import is_hub
-    from tilscore.modelstore.store import write_config
+    from tilscore.modelstore.store import find_own, write_config
 
-    if is_hub(address):
-        do = "add it to the store first, under another name: tilscore models add"
-        raise UsageError("a copy of a hub's model is never changed", found=address, do=do)
-    model = find_model(address)
+    model = find_own(address)
     config = calibrated(model.config, fields, name=f"{len(fields)} held-out fields")
     write_config(replace(model, config=config))
     print(f"{model.folder}: calibrated, detection threshold {config.detection_threshold:.3f}")

@@ -9,9 +9,8 @@ import numpy as np
 
 from tilscore.augment import random_crop
 from tilscore.datasets import Sample
-from tilscore.errors import UsageError
-from tilscore.modelstore import Model, find_model, save_model
-from tilscore.modelstore.hub import is_hub
+from tilscore.modelstore import Model, save_model
+from tilscore.modelstore.store import find_own
 from tilscore.nets import TilNet
 from tilscore.quantise import Activations, observe
 from tilscore.train.config import TrainConfig
@@ -41,9 +40,7 @@ def quantise_model(cfg: TrainConfig, data: Path, address: str, *, fold: int | No
     ------
     UsageError : a hub's model, which is never changed.
     """
-    if is_hub(address):
-        raise UsageError("a copy of a hub's model is never changed", found=address, do="add it to the store first")
-    model = find_model(address)
+    model = find_own(address)
     samples = split(read_sets(cfg, data), cfg, fold)[0] + (make_phantoms(cfg) if cfg.phantoms.n else [])
     net = model.load()
     return save_model(model.folder, net, model.config, activations=observed(net, samples, cfg))
