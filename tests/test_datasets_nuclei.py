@@ -11,7 +11,7 @@ from scipy.io import savemat
 from tiny_sets import EPI, INF, OTH, SLIDE, STR, mask, nuclei, picture, squares, text
 
 from tilscore.datasets import UNTYPED, read_set
-from tilscore.errors import DataError
+from tilscore.errors import ConfigError, DataError
 
 NUCLS_COLUMNS = (
     ",raw_classification,main_classification,super_classification,type,xmin,ymin,xmax,ymax,coords_x,coords_y"
@@ -96,6 +96,41 @@ def make_pannuke(root: Path, fold: int, organs: list[str]) -> None:
         folder = root / f"Fold {fold}" / part / f"fold{fold}"
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / f"{name}.npy", array)
+
+
+def make_brca_m2c(root: Path, **parts: list[str]) -> None:
+    for split, rows in parts.items():
+        name = f"TCGA-A7-A0D{split[-1].upper()}-01Z-00-DX2_18001_13001_1000_1000_0.9824"
+        picture(root / "images" / f"{name}.png")
+        text(root / "labels" / f"{name}_gt_class_coords.txt", "\n".join(rows) + "\n")
+        text(root / f"brca_ds_{split}.txt", f"{name}.png\n")
+
+
+def test_brca_m2c(tmp_path: Path) -> None:
+    make_brca_m2c(tmp_path, train=["7 30 1", "12 4 2", "20 9 3"], val=[""], test=["1 2 1"])
+    first, second, third = sorted(read_set("brca_m2c", tmp_path), key=lambda s: -len(s.label))
+    assert nuclei(first) == [(4.5, 12.5, EPI), (9.5, 20.5, STR), (30.5, 7.5, INF)], "y comes first"
+    assert (first.mpp, first.organ, first.centre, first.known) == (0.5, "breast", "TCGA-A7", None)
+    assert first.patient == first.group == "TCGA-A7-A0DN"
+    np.testing.assert_array_equal(first.image, picture(tmp_path / "again.png"), err_msg="red comes first")
+    assert (len(second.label), len(third.label)) == (1, 0)
+    parts = {s: [f.name for f in read_set("brca_m2c", tmp_path, splits=s)] for s in ("train", "val", "test")}
+    assert parts == {"train": [first.name], "val": [third.name], "test": [second.name]}
+    assert {f.name for f in read_set("brca_m2c", tmp_path, splits=["train", "val"])} == {first.name, third.name}
+
+
+def test_brca_m2c_bad_files(tmp_path: Path) -> None:
+    make_brca_m2c(tmp_path, train=["7 30 1"], val=["7 30 4"])
+    with pytest.raises(DataError, match=r"brca_ds_test\.txt: list is missing"):
+        read_set("brca_m2c", tmp_path)
+    with pytest.raises(DataError, match=r"unknown class code \(found 4\).*3 stromal cell"):
+        read_set("brca_m2c", tmp_path, splits="val")
+    with pytest.raises(ConfigError, match=r"found valid.*use test, train, val"):
+        read_set("brca_m2c", tmp_path, splits=["valid"])
+    for damaged in ("7 30", "7 x 1"):
+        make_brca_m2c(tmp_path, train=[damaged])
+        with pytest.raises(DataError, match="is not a table of y, x, class"):
+            read_set("brca_m2c", tmp_path, splits="train")
 
 
 def test_pannuke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

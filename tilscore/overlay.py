@@ -226,7 +226,7 @@ def _numbers(score: ScoreLike, width: int) -> Image.Image:
 def _footer(width: int) -> Image.Image:
     image, draw = blank(width, 90)
     draw.line((MARGIN, 10, width - MARGIN, 10), RULE, 2)
-    text = "Tumour means epithelium; invasive and benign are not told apart. Cell classes were learned on colon."
+    text = "Tumour means epithelium; invasive and benign are not told apart. Cells were learned on breast and colon."
     draw.text((MARGIN, 30), text, MUTED, font(22))
     draw.text((width - MARGIN, 30), DISCLAIMER, _RED, font(22, bold=True), anchor="ra")
     return image

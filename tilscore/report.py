@@ -22,8 +22,8 @@ from tilscore.page import NO_DENSITY, count, field_text, number
 from tilscore.panels import CELL_NAMES, Panels, area_text
 
 LIMITS = (
-    "Cell classes were learned on colon tissue. They carry over to breast with more errors, above all between "
-    "stromal and other cells.",
+    "Cell classes were learned on few fields of breast and of colon. Lymphocytes and stromal cells are those most "
+    "often taken for each other.",
     "Inflammatory cells are lymphocytes and plasma cells, with some granulocytes, which the guideline leaves out.",
     "Tumour means epithelium. Invasive and in situ carcinoma and benign glands are not told apart, so stroma around "
     "ducts and normal lobules may be counted.",

@@ -17,6 +17,7 @@ import numpy as np
 from tilscore.datasets import (
     aperio,
     bcss,
+    brca_m2c,
     coco,
     consep,
     crchisto,
@@ -58,6 +59,7 @@ FORMATS: Mapping[str, Format] = {
     "plain": Format(_plain, plain.CLASSES, "this project's own layout: PNG and CSV"),
     "qupath": Format(qupath.read_qupath, qupath.CLASSES, "QuPath GeoJSON on slides or fields"),
     "nucls": Format(nucls.read_nucls, nucls.CLASSES, "breast nuclei, PNG and CSV"),
+    "brca_m2c": Format(brca_m2c.read_brca_m2c, brca_m2c.CLASSES, "dots on three types of breast nuclei, PNG and text"),
     "pannuke": Format(pannuke.read_pannuke, pannuke.CLASSES, "nuclei of 19 organs, npy folds"),
     "tiger": Format(tiger.read_tiger, tiger.CLASSES, "breast lymphocytes and regions, COCO JSON and masks"),
     "bcss": Format(bcss.read_bcss, bcss.CLASSES, "breast regions, masks"),

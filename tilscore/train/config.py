@@ -27,6 +27,8 @@ class SetConfig:
     """Share of the crops, relative to the other sets."""
     train_only: bool = False
     """Never held out: sets without classes, or with another organ's."""
+    optional: bool = False
+    """Left out, and said so, where its folder is not there."""
     mpp_low: float | None = None
     """Finest apparent resolution of its crops, um/px, instead of the augmentation's: for sets whose nuclei are smaller
     than others' at the resolution they state."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields, replace
 from os.path import normpath
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch.utils.data import Dataset
 from tilscore.augment import random_crop
 from tilscore.datasets import Sample, class_map, describe_sets, folds_of, read_set, with_derived_regions
 from tilscore.datasets.splits import group_of
-from tilscore.errors import ConfigError
+from tilscore.errors import ConfigError, DataError
 from tilscore.targets import encode
 from tilscore.train.config import SetConfig, TrainConfig
 
@@ -26,11 +27,23 @@ def read_sets(cfg: TrainConfig, data: Path) -> list[Sample]:
     Raises
     ------
     ConfigError : two sets of one name, or a field that two sets of one folder hold: folds would part it from itself.
+    DataError : no folder of a set that is not optional, or of none of the optional ones.
     """
     _check_names(cfg)
-    own = [_read(c, data) for c in cfg.sets]
-    _check_fields(cfg, own)
+    there = [c for c in cfg.sets if _is_there(c, data)]
+    if not there:
+        raise DataError("none of the sets is there", where=data, do="give the folder that holds the sets' folders")
+    own = [_read(c, data) for c in there]
+    _check_fields(there, own)
     return [with_derived_regions(s) for samples in own for s in samples]
+
+
+def _is_there(c: SetConfig, data: Path) -> bool:
+    """False, and said so, for an optional set without a folder."""
+    if not c.optional or (data / c.folder).exists():
+        return True
+    print(f"{c.source}: left out, there is no {data / c.folder}", file=sys.stderr)
+    return False
 
 
 def _read(c: SetConfig, data: Path) -> list[Sample]:
@@ -60,9 +73,9 @@ def _check_names(cfg: TrainConfig) -> None:
         raise ConfigError("two sets have one name", found=twice[0], do="give one of them another `name`")
 
 
-def _check_fields(cfg: TrainConfig, own: list[list[Sample]]) -> None:
+def _check_fields(sets: list[SetConfig], own: list[list[Sample]]) -> None:
     holder: dict[tuple[str, str], str] = {}
-    for c, samples in zip(cfg.sets, own, strict=True):
+    for c, samples in zip(sets, own, strict=True):
         for s in samples:
             other = holder.setdefault((normpath(c.folder), s.name), s.source)
             if other != s.source:
