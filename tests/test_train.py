@@ -27,8 +27,7 @@ from tilscore.modelstore import save_model
 from tilscore.nets import CellMaps, TilNet
 from tilscore.targets import LossConfig, Targets, encode, loss
 from tilscore.train import Crops, TrainConfig, predict_folds, predict_model, split, train
-from tilscore.train.config import SetConfig
-from tilscore.train.data import field_id, read_sets
+from tilscore.train.data import field_id
 from tilscore.train.run import blend, usable_precision
 
 REPO = Path(__file__).parents[1]
@@ -223,22 +222,6 @@ def test_describe_tells_what_is_read(data: Path, capsys: pytest.CaptureFixture[s
     config = str(REPO / "configs/train/tiny.yaml")
     assert main(["train", "--config", config, "--data", str(data), "--describe"]) == 0
     assert "100: " in capsys.readouterr().out
-
-
-def test_an_optional_set_is_left_out_aloud(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cfg = load_config(TrainConfig, REPO / "configs/train/tiny.yaml")
-    extra = SetConfig("elsewhere", mpp=0.5, optional=True)
-    both = replace(cfg, sets=(*cfg.sets, extra))
-    assert {s.source for s in read_sets(both, data)} == {"fields"}
-    assert f"elsewhere: left out, there is no {data / 'elsewhere'}" in capsys.readouterr().err
-    with pytest.raises(DataError, match="none of the sets is there"):
-        read_sets(replace(cfg, sets=(extra,)), data)
-    with pytest.raises(DataError, match=r"elsewhere.*no <name>_cells\.csv"):
-        read_sets(replace(both, sets=(*cfg.sets, replace(extra, optional=False))), data)
-    capsys.readouterr()
-    write(dots(9), tmp_path / "elsewhere")
-    assert [s.source for s in read_sets(replace(cfg, sets=(extra,)), tmp_path)] == ["elsewhere"]
-    assert capsys.readouterr().err == ""
 
 
 def test_crops_of_sets_that_tell_nothing_do_not_weigh() -> None:

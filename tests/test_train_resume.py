@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from tiny_sets import picture, text
 
 from tilscore.cli import main
 from tilscore.config import load_config
-from tilscore.errors import ConfigError
+from tilscore.errors import ConfigError, DataError
 from tilscore.modelcard import Calibration, ModelConfig
 from tilscore.modelstore import find_model, save_model
 from tilscore.nets import TilNet
 from tilscore.targets import LossConfig
 from tilscore.train import SetConfig, TrainConfig, train
+from tilscore.train.data import read_sets
 from tilscore.train.folder import check_folder, note_run
 
 CONFIG = Path(__file__).parents[1] / "configs" / "train" / "tiny.yaml"
@@ -118,3 +120,28 @@ def test_the_other_processes_of_a_run_find_what_the_first_has_written(
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     with pytest.raises(ConfigError, match="patience needs"):  # further than the first would get
         train(cfg, data, tmp_path, progress=False)
+
+
+def test_an_optional_set_is_left_out_aloud(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = load_config(TrainConfig, CONFIG)
+    extra = SetConfig("elsewhere", mpp=0.5, optional=True)
+    assert {s.source for s in read_sets(replace(cfg, sets=(*cfg.sets, extra)), data)} == {"fields"}
+    assert f"elsewhere: left out, there is no {data / 'elsewhere'}" in capsys.readouterr().err
+    with pytest.raises(DataError, match="none of the sets is there"):
+        read_sets(replace(cfg, sets=(extra,)), data)
+    with pytest.raises(DataError, match=r"elsewhere.*no <name>_cells\.csv|no <name>_cells\.csv.*elsewhere"):
+        read_sets(replace(cfg, sets=(*cfg.sets, replace(extra, optional=False))), data)
+
+
+def test_a_run_tells_the_sets_that_it_had(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its config lists no set that was left out, and it does not go on once that set has come."""
+    cfg = load_config(TrainConfig, CONFIG)
+    both = replace(cfg, sets=(*cfg.sets, SetConfig("elsewhere", mpp=0.5, optional=True)))
+    train(both, data, tmp_path / "run", progress=False)
+    assert load_config(TrainConfig, tmp_path / "run" / "config.yaml").sets == cfg.sets
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(data / "fields", tmp_path / "data" / "elsewhere")
+    capsys.readouterr()
+    with pytest.raises(ConfigError, match=r"other settings.*sets\[1\]"):
+        train(both, tmp_path / "data", tmp_path / "run", resume=True, progress=False)
+    assert capsys.readouterr().err == "", "nothing is left out where all is there"

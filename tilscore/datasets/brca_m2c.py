@@ -4,8 +4,8 @@ Get it from github.com/TopoXLab/Dataset-BRCA-M2C (BSD 3-Clause). Layout: `images
 `labels/<field>_gt_class_coords.txt` (a row `y x class` a nucleus, indices of pixels, so 0.5 is added) and the split of
 its authors, `brca_ds_train.txt`, `brca_ds_val.txt`, `brca_ds_test.txt` (a file name of an image a row).
 
-Every nucleus is dotted, and has one of three classes. A field was cut out as 1000 x 1000 px at the slide's finest level
-and shrunk to 0.5 um/px: within 0.3 % that is what the sizes of the files and the resolution in their names tell.
+Nuclei are dotted throughout, and have one of three classes. A field was cut out as 1000 x 1000 px at the slide's finest
+level and shrunk to 0.5 um/px: within 0.3 % that is what the sizes of the files and the resolution in their names tell.
 Slides are TCGA: the patient is known.
 """
 

@@ -30,20 +30,26 @@ def read_sets(cfg: TrainConfig, data: Path) -> list[Sample]:
     DataError : no folder of a set that is not optional, or of none of the optional ones.
     """
     _check_names(cfg)
-    there = [c for c in cfg.sets if _is_there(c, data)]
-    if not there:
-        raise DataError("none of the sets is there", where=data, do="give the folder that holds the sets' folders")
-    own = [_read(c, data) for c in there]
+    there = present(cfg, data)
+    own = [_read(c, data) for c in there.sets]
     _check_fields(there, own)
     return [with_derived_regions(s) for samples in own for s in samples]
 
 
-def _is_there(c: SetConfig, data: Path) -> bool:
-    """False, and said so, for an optional set without a folder."""
-    if not c.optional or (data / c.folder).exists():
-        return True
-    print(f"{c.source}: left out, there is no {data / c.folder}", file=sys.stderr)
-    return False
+def present(cfg: TrainConfig, data: Path) -> TrainConfig:
+    """The config without its optional sets that have no folder; they are named on stderr.
+
+    Raises
+    ------
+    DataError : no set is left.
+    """
+    there = tuple(c for c in cfg.sets if not c.optional or (data / c.folder).exists())
+    for c in cfg.sets:
+        if c not in there:
+            print(f"{c.source}: left out, there is no {data / c.folder}", file=sys.stderr)
+    if not there:
+        raise DataError("none of the sets is there", where=data, do="give the folder that holds the sets' folders")
+    return replace(cfg, sets=there)
 
 
 def _read(c: SetConfig, data: Path) -> list[Sample]:
@@ -73,9 +79,9 @@ def _check_names(cfg: TrainConfig) -> None:
         raise ConfigError("two sets have one name", found=twice[0], do="give one of them another `name`")
 
 
-def _check_fields(sets: list[SetConfig], own: list[list[Sample]]) -> None:
+def _check_fields(cfg: TrainConfig, own: list[list[Sample]]) -> None:
     holder: dict[tuple[str, str], str] = {}
-    for c, samples in zip(sets, own, strict=True):
+    for c, samples in zip(cfg.sets, own, strict=True):
         for s in samples:
             other = holder.setdefault((normpath(c.folder), s.name), s.source)
             if other != s.source:

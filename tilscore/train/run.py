@@ -32,7 +32,7 @@ from tilscore.nets import TilNet
 from tilscore.runpictures import draw_curves, draw_examples
 from tilscore.targets import Targets, loss
 from tilscore.train.config import TrainConfig
-from tilscore.train.data import Crops, field_id, make_phantoms, read_sets, split
+from tilscore.train.data import Crops, field_id, make_phantoms, present, read_sets, split
 from tilscore.train.depthwise import speed_up_depthwise
 from tilscore.train.folder import check_folder, check_held, last_checkpoint, next_log, note_run
 from tilscore.train.observed import observed
@@ -160,6 +160,7 @@ def train(
     if not 0 < cfg.blend <= 1 or (cfg.blend < 1 and not cfg.init):
         raise ConfigError("blend is a share of what was trained from `init`", found=cfg.blend, do="use 1, or give init")
     check_name(cfg.name)
+    cfg = present(cfg, data)  # what the run folder says it learned from, and what a resumed run is held against
     # Several devices have a process each, and those that the first one starts find what it has written.
     is_first, last = not getattr(rank_zero_only, "rank", 0), last_checkpoint(out)
     going_on = check_folder(cfg, out, resume=resume) if is_first else resume and last.exists()
