@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from tilscore import __version__
 from tilscore.cli import main
 from tilscore.errors import OutputError
 from tilscore.job import STAGES
@@ -181,6 +182,31 @@ def test_a_killed_stage_leaves_no_note_of_what_is_gone(field: Path, out: Path, m
     assert set(notes(out)["made_with"]) == {"tissue"}
     assert "model" not in notes(out)
     assert not (out / "a" / "score.json").exists()
+
+
+def test_a_resumed_run_tells_what_another_version_made(
+    field: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr("tilscore.job.__version__", "0.0.1")
+        assert tilscore("run", field, "--mpp", 0.5, out=out) == 0
+    assert set(notes(out)["made_by"].values()) == {"tilscore 0.0.1"}
+    capsys.readouterr()
+    assert tilscore("run", field, "--mpp", 0.5, "--resume", out=out) == 0
+    assert "(done before, made by tilscore 0.0.1)" in capsys.readouterr().out
+    (out / "a" / "report.html").unlink()
+    assert tilscore("run", field, "--mpp", 0.5, "--resume", out=out) == 0
+    assert "(made by tilscore 0.0.1)" in capsys.readouterr().out
+    assert notes(out)["made_by"]["overlay"] == f"tilscore {__version__}"
+    assert tilscore("run", field, "--mpp", 0.5, out=out) == 0
+    assert "made by" not in capsys.readouterr().out
+
+
+def test_lines_of_several_slides_are_numbered(field: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (field.parent / "none.svs").touch()
+    assert tilscore("tissue", field.parent / "none.svs", field, "--mpp", 0.5, out=out) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["[1 of 2] none", "[2 of 2] a"]
 
 
 def test_a_slide_in_work_by_another_run_is_passed_over(

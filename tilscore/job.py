@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilscore import __version__
 from tilscore.bed import Mask
 from tilscore.cells import Cells, read_cells, write_cells
 from tilscore.config import as_values
@@ -195,6 +196,7 @@ class SlideJob:
             self.notes["seconds"][self.stage] = round(time.perf_counter() - start, 3)
             self.notes["config"][self.stage] = as_values(getattr(self.run.cfg, self.stage))
             self.notes["made_with"][self.stage] = self._made_with(self.stage)
+            self.notes["made_by"][self.stage] = f"tilscore {__version__}"
             write_json(self.folder / "provenance.json", self.notes)
         return self.row()
 
@@ -217,6 +219,11 @@ class SlideJob:
             model=self.notes.get("model", {}).get("ident", ""),
             seconds=round(sum(self.notes.get("seconds", {}).values()), 2),
         )
+
+    @property
+    def other_versions(self) -> list[str]:
+        """Versions of tilscore, other than this one, that made some of what is there, as far as the notes tell."""
+        return sorted(set(self.notes.get("made_by", {}).values()) - {f"tilscore {__version__}"})
 
     def _check(self, stages: tuple[str, ...]) -> None:
         """Find what is wrong with the user's own files before hours are spent, and artefacts of another slide."""
@@ -254,7 +261,7 @@ class SlideJob:
         """Remove what a stage and those after it made before, and what the notes say of it."""
         remove_artefacts(self.folder, stage)
         for later in STAGES[STAGES.index(stage) :]:
-            for group in ("seconds", "config", "made_with"):
+            for group in ("seconds", "config", "made_with", "made_by"):
                 self.notes.setdefault(group, {}).pop(later, None)
             for name in _NOTES.get(later, ()):
                 self.notes.pop(name, None)

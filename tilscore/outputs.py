@@ -96,9 +96,16 @@ def _read(path: Path) -> list[dict[str, str]]:
     return [{name: row.get(name, "") for name in COLUMNS} for row in rows]
 
 
-def summary(slide_id: str, row: dict[str, Any], *, skipped: bool = False) -> str:
-    """A slide's result in one line."""
-    note = " (done before)" if skipped else ""
+def summary(slide_id: str, row: dict[str, Any], *, skipped: bool = False, others: Collection[str] = ()) -> str:
+    """A slide's result in one line.
+
+    Parameters
+    ----------
+    skipped : all of it was there before.
+    others : other versions of tilscore that some of it was made by.
+    """
+    told = (["done before"] if skipped else []) + ([f"made by {', '.join(others)}"] if others else [])
+    note = f" ({', '.join(told)})" if told else ""
     if row["status"] != "ok":
         return f"{slide_id}: {row['status']}: {row['reasons']}{note}"
     flags = f" [{row['reasons']}]" if row["reasons"] else ""

@@ -103,7 +103,7 @@ def process(
     """
     update_scores(run.out / "scores.csv", [])  # a table that cannot be added to is told before the first slide
     n_failed = n_elsewhere = 0
-    for spec in specs:
+    for i, spec in enumerate(specs, 1):
         with _claimed(run.out, spec.slide_id) as mine:
             if not mine:
                 n_elsewhere += 1
@@ -112,7 +112,7 @@ def process(
                 row, line = _take(spec, run, stages, resume)
                 n_failed += row.get("status") == "failed"
                 update_scores(run.out / "scores.csv", [row] if row else [], without=() if row else (spec.slide_id,))
-        say(line)
+        say(f"[{i} of {len(specs)}] {line}" if len(specs) > 1 else line)
     return Tally(len(specs) - n_failed - n_elsewhere, n_failed, n_elsewhere)
 
 
@@ -129,8 +129,9 @@ def _take(spec: SlideSpec, run: Run, stages: tuple[str, ...], resume: bool) -> t
             raise
         row = _failed(run, spec, err, job.stage if job else "")
         return row, f"{spec.slide_id}: FAILED: {row['message']}"
-    line = summary(spec.slide_id, row, skipped=skipped) if row else f"{spec.slide_id}: {', '.join(stages)} done"
-    return row, line
+    if not row:
+        return row, f"{spec.slide_id}: {', '.join(stages)} done"
+    return row, summary(spec.slide_id, row, skipped=skipped, others=job.other_versions)
 
 
 def _failed(run: Run, spec: SlideSpec, err: Exception, stage: str) -> dict[str, Any]:
