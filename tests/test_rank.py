@@ -230,6 +230,20 @@ def test_unknown_sites_are_not_alike(biopsies: pd.DataFrame, site: object, said:
     assert shortlist(known, 3)["reasons"].str.contains("with a breast core").all()
 
 
+@pytest.mark.parametrize("area", [1.0, 2.0])
+def test_a_factor_that_varies_in_a_rare_level_alone_is_no_factor(biopsies: pd.DataFrame, area: float) -> None:
+    """The one biopsy of another area is also the only one of its site, and so not fitted: the rest has one area."""
+    table = biopsies.assign(specimen="core", site="breast", stroma_mm2=area)
+    odd = table.index[(table["timepoint"] == "baseline") & table["til_density_per_mm2"].notna()][0]
+    table.loc[odd, ["site", "stroma_mm2"]] = ["brain", 0.3]
+    ranks, about = rank_tables(table, table, CFG)
+    levels = ranks[ranks["kind"] == "level"]
+    assert about["level baseline"]["adjusted_for"] == []
+    assert about["level baseline"]["too_few_of"] == ["site: brain"]
+    assert levels.loc[levels["status"] == "ok", "percentile"].notna().all()
+    assert levels["percentile_adjusted"].isna().all()
+
+
 def test_arguments_and_tables_are_checked(tmp_path: Path) -> None:
     write_simulation(tmp_path, SimulateConfig(patients=12, pairs=0, series=0))
     files = tmp_path / "slides.csv", tmp_path / "scores.csv", tmp_path / "out"

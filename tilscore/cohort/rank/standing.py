@@ -98,12 +98,10 @@ class Reference:
 
 def prepare(table: pd.DataFrame, sides: Mapping[str, int], cfg: RankConfig) -> Reference:
     """Fit what the reference lets expect."""
-    terms = choose_terms(table, cfg.adjust, sides, n_level=cfg.n_min_level, n_per_term=cfg.n_per_term)
+    terms, fitted = _supported(table, sides, cfg)
     y = table["y"].to_numpy(float)
-    fit, fitted = None, np.arange(len(table))
+    fit = None
     spread = median_and_spread(y) if len(y) else (0.0, 0.0)
-    if terms.columns:
-        fitted = np.flatnonzero([not why for why in unsupported(table, terms, table, sides)])
     if terms.columns and len(fitted) <= cfg.n_min_reference:
         reason = f"only {len(fitted)} reference rows are alike enough"
         terms = Terms([], [], terms.dropped | dict.fromkeys(terms.used, reason))
@@ -113,6 +111,27 @@ def prepare(table: pd.DataFrame, sides: Mapping[str, int], cfg: RankConfig) -> R
     errors = error_sd(table)
     typical = float(np.median(errors[np.isfinite(errors)] ** 2)) if np.isfinite(errors).any() else 0.0
     return Reference(table, terms, fit, fitted, sides, spread, max(sd**2 - typical, 0.1 * sd**2))
+
+
+def _supported(table: pd.DataFrame, sides: Mapping[str, int], cfg: RankConfig) -> tuple[Terms, NDArray[np.intp]]:
+    """The terms, and the rows that have all of them.
+
+    A factor may vary in rows of rare levels alone, which are not fitted: the terms are chosen again without these.
+    """
+    fitted = np.arange(len(table))
+    rare: list[tuple[str, str]] = []
+    dropped: dict[str, str] = {}
+    while True:
+        terms = choose_terms(table.iloc[fitted], cfg.adjust, sides, n_level=cfg.n_min_level, n_per_term=cfg.n_per_term)
+        rare, dropped = [*rare, *terms.rare], dropped | terms.dropped
+        terms = Terms(terms.columns, rare, {f: why for f, why in dropped.items() if f not in terms.used})
+        if not terms.columns:
+            return terms, np.arange(len(table))
+        n_before = len(fitted)
+        fitted = np.flatnonzero([not why for why in unsupported(table, terms, table, sides)])
+        x = _with_intercept(matrix(table.iloc[fitted], terms.columns, sides))
+        if len(fitted) == n_before or np.linalg.matrix_rank(x) == x.shape[1]:
+            return terms, fitted
 
 
 def _with_intercept(x: Floats) -> Floats:
