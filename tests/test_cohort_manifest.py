@@ -59,6 +59,19 @@ def test_names_of_slides_are_those_of_a_run(tmp_path: Path) -> None:
     assert said == ["tilscore: 1 of 4 slides are not H&E and are not scored: IHC (CD8)"]
 
 
+def test_names_of_slides_stay_where_the_cohort_moves(tmp_path: Path) -> None:
+    """Scored on a server, analysed elsewhere: equal file names are told apart by their place in the folder."""
+    rows = ["P1/baseline.svs,P1,baseline", "P2/baseline.svs,P2,baseline", "/far/baseline.svs,P3,baseline"]
+    names = []
+    for place in ("server", "laptop"):
+        (tmp_path / place).mkdir()
+        path = written(tmp_path / place, lines(*rows, head="path,patient_id,timepoint"))
+        names.append(read_manifest(path)["slide_id"].tolist())
+        assert names[-1] == [spec.slide_id for spec in read_inputs([path])]
+    assert names[0] == names[1]
+    assert len(set(names[0])) == 3
+
+
 @pytest.mark.parametrize(
     ("column", "texts", "word"),
     [

@@ -44,12 +44,13 @@ def safe_id(name: str) -> str:
     return f"{text}_" if text.split(".")[0].casefold() in _RESERVED or text.casefold() in _RESERVED else text
 
 
-def unique_ids(rows: Sequence[Listed], taken: Collection[str] = ()) -> list[str]:
+def unique_ids(rows: Sequence[Listed], taken: Collection[str] = (), folder: Path | None = None) -> list[str]:
     """Names that differ even where a file system ignores case; equal file names get a hash of their paths.
 
     Parameters
     ----------
     taken : further names, case folded, that none may have.
+    folder : of the list. Paths below it count from there, so that names stay where the list moves with its slides.
     """
     names = [safe_id(row.slide_id or stem(row.path)) for row in rows]
     groups: dict[str, list[int]] = defaultdict(list)
@@ -62,7 +63,7 @@ def unique_ids(rows: Sequence[Listed], taken: Collection[str] = ()) -> list[str]
             raise UsageError(f"slide_id is used twice (first in {first})", where=second, found=names[given[1]])
         for i in group if len(group) > 1 or key in taken else ():
             if i not in given:
-                names[i] = _with_hash(names[i], rows[i].path)
+                names[i] = _with_hash(names[i], _from(rows[i].path, folder))
     if len({name.casefold() for name in names} - set(taken)) < len(names):
         raise UsageError("slides cannot be told apart by name", do="give each a slide_id in a CSV list")
     return names
@@ -78,8 +79,16 @@ def stem(path: Path) -> str:
     return name
 
 
-def _with_hash(name: str, path: Path) -> str:
-    digest = hashlib.sha256(os.path.abspath(path).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+def _from(path: Path, folder: Path | None) -> str:
+    """The path from the folder on where it lies below it, else in full."""
+    full = Path(os.path.abspath(path))
+    if folder is None or not full.is_relative_to(base := os.path.abspath(folder)):
+        return str(full)
+    return full.relative_to(base).as_posix()
+
+
+def _with_hash(name: str, path: str) -> str:
+    digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     keep = min(LONGEST_ID, _LONGEST_ID_BYTES) - 9
     while len(name) > keep or len(name.encode()) > _LONGEST_ID_BYTES - 9:
         name = name[:-1]

@@ -95,7 +95,8 @@ def _ids(rows: list[_Row]) -> list[str]:
     taken: dict[str, str] = {}
     for source in sorted({row.list for row in rows}, key=lambda path: (path is None, str(path))):
         own = [i for i, row in enumerate(rows) if row.list == source]
-        for i, name in zip(own, unique_ids([rows[i] for i in own], () if source else taken), strict=True):
+        names = unique_ids([rows[i] for i in own], () if source else taken, source.parent if source else None)
+        for i, name in zip(own, names, strict=True):
             where = taken.setdefault(name.casefold(), rows[i].where)
             if where != rows[i].where:
                 what = f"two lists have a slide of this name (first in {where})"

@@ -76,7 +76,7 @@ def as_table(sheet: Sheet) -> pd.DataFrame:
         _Listed(Path(p), f"{sheet.path} line {row.line}", i)
         for p, i, row in zip(table["path"], table["slide_id"], sheet.rows, strict=True)  # type: ignore[call-overload]
     ]
-    table["slide_id"] = unique_ids(listed)
+    table["slide_id"] = unique_ids(listed, folder=folder)
     for name in sheet.columns:
         if name not in COLUMNS:
             kept = f"{name}_given" if name in RESULT_NAMES else name
