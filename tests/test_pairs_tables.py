@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from openpyxl import load_workbook
 from test_pairs import CFG, cohort
 from test_pairs_sampling import as_manifest
 
 from tilscore.cohort.assays.assays import assays
 from tilscore.cohort.paired.analyse import analyse_tables
 from tilscore.cohort.paired.pairs import AnalyseConfig
+from tilscore.cohort.paired.tables import write_tables
 from tilscore.cohort.rank.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.errors import ConfigError
@@ -47,6 +49,13 @@ def test_tables_of_rank_and_assays_are_sheets_too(tmp_path: Path) -> None:
             table = pd.read_csv(tmp_path / "out" / f"{name}.csv")
             assert list(sheet.columns) == list(table.columns)
             assert len(sheet) == len(table) > 0
+
+
+def test_no_name_of_a_column_is_a_formula(tmp_path: Path) -> None:
+    write_tables(tmp_path, {"slides": pd.DataFrame({'=hyperlink("http://x")': ["=1+1"], "n": [2.0]})}, "book")
+    head, row = load_workbook(tmp_path / "book.xlsx")["slides"].iter_rows()
+    assert [cell.data_type for cell in (*head, *row)] == ["s", "s", "s", "n"]
+    assert (tmp_path / "slides.csv").read_text().splitlines() == [""""'=hyperlink(""http://x"")",n""", "'=1+1,2"]
 
 
 @pytest.mark.parametrize(

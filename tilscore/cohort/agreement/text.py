@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilscore.cohort.agreement.figures import others_mean
+from tilscore.cohort.manifest.pool import write_table
 from tilscore.files import replacing, write_json, write_text
 from tilscore.stats.agreement import bland_altman
 from tilscore.stats.pairfigures import pooled_pairs
@@ -127,7 +128,7 @@ def write_folder(out: Path, result: dict[str, Any], pairs: dict[str, tuple[str, 
     for name, (x, y, table) in pairs.items():
         keep = [c for c in ("case", "reader", "x", "y") if c in table]
         sheet = table[keep].assign(mean=(table["x"] + table["y"]) / 2, difference=table["x"] - table["y"])
-        write_text(out / f"{name}.csv", sheet.to_csv(index=False, float_format="%.6g"))
+        write_table(out / f"{name}.csv", sheet)
         draw(out / f"bland_altman_{name}", x, y, sheet)
 
 

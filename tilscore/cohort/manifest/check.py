@@ -107,6 +107,9 @@ def _columns(sheet: Sheet) -> None:
             sheet.error(1, name, f"a column for {what}", "take it out: the manifest holds no identifiers")
         elif name.startswith("date") or name.endswith("date"):
             sheet.warn(1, name, "dates can identify a patient", "give the days since baseline in a column 'day'")
+        elif name.startswith(_FORMULA):
+            found = f"the name {_shown(name)} would be run as a formula by a spreadsheet"
+            sheet.warn(1, name, found, "let it begin with a letter or digit")
         elif name in RESULT_NAMES:
             sheet.warn(1, name, f"is the name of a result; carried along as '{name}_given'")
 

@@ -265,7 +265,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     for name in shown.columns:
         if shown[name].dtype.kind in "fO":
             shown[name] = shown[name].map(_cell)
-    write_text(path, shown.to_csv(index=False, lineterminator="\n"))
+    write_text(path, shown.to_csv(index=False, header=[str(_cell(n)) for n in shown], lineterminator="\n"))
 
 
 def _digits(value: float) -> str:

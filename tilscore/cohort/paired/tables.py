@@ -36,10 +36,9 @@ def write_xlsx(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     for name, table in tables.items():
         sheet = book.create_sheet(name[:31])
         sheet.freeze_panes = "A2"
-        sheet.append(list(table.columns))
-        for record in plain_rows(table):
+        for values in (map(str, table.columns), *(record.values() for record in plain_rows(table))):
             row: list[Any] = []
-            for value in record.values():
+            for value in values:
                 if isinstance(value, str):
                     cell = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", value))
                     cell.data_type = "s"
