@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from tilscore.cohort.agreement.agree import agree, agree_wide
+from tilscore.cohort.agreement.readings import read_long
+from tilscore.errors import UsageError
 
 NAMES = {"case": "case", "reader": "reader", "score": "score"}
 
@@ -64,3 +66,30 @@ def test_two_columns_each_have_their_scale(tmp_path: Path, name: str) -> None:
     assert [n.split(":")[0] for n in other["notes"] if "0..1" in n] == [name]
     assert other["settings"]["scale"] == (100 if name == "truth" else 1)
     assert agree_wide([tmp_path / "other.csv"], scale=1, **columns)["mae"] > 20
+
+
+def test_tables_as_a_spreadsheet_saves_them(tmp_path: Path) -> None:
+    """Semicolons and Excel's hint are read; a decimal comma is refused, as the whole numbers beside it would stay."""
+    table, file = readings().round(1), tmp_path / "t.csv"
+    table.to_csv(file, index=False)
+    plain = read_long(file, **NAMES)
+    for before in ("", "sep=;\n"):
+        file.write_text(before + table.to_csv(index=False, sep=";"), encoding="utf-8-sig")
+        pd.testing.assert_frame_equal(read_long(file, **NAMES).frame, plain.frame)
+    table.to_csv(file, index=False, sep=";", decimal=",")
+    with pytest.raises(UsageError, match=r"row 1 under the header, column 'score': \d+ values have a decimal comma"):
+        read_long(file, **NAMES)
+
+
+def test_spaces_make_no_other_reader(tmp_path: Path) -> None:
+    table, file = readings(), tmp_path / "t.csv"
+    table.loc[5:20, "reader"] += " "
+    table.loc[:2, "case"] = " c0"
+    table.to_csv(file, index=False)
+    found = read_long(file, **NAMES)
+    assert set(found.frame["reader"]) == set("abc")
+    assert found.frame["case"].nunique() == 30
+    assert not any("spelling" in note for note in found.notes)
+    table.replace({"reader": {"b": "B"}}).to_csv(file, index=False)
+    (told,) = [note for note in read_long(file, **NAMES).notes if "spelling" in note]
+    assert told == "reader: 'B', 'b' differ in spelling only and count as several"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.cohort.agreement.figures import flat_all
-from tilscore.cohort.agreement.readings import choose, need, numbers, percent_scale, read_names, read_table
+from tilscore.cohort.agreement.readings import choose, need, numbers, percent_scale, read_names, read_table, spellings
 from tilscore.errors import DataError, UsageError
 from tilscore.files import sha256, write_json
 from tilscore.stats.agreement import Estimate, Floats
@@ -70,6 +70,7 @@ def calibrate(
     notes = [f"{len(rows) - len(chosen)} of {len(rows)} rows left out by --where"] if where else []
     left = int((~good).sum())
     notes += [f"{left} rows left out: no number in {score} or {truth}, or no {group}"] if left else []
+    notes += spellings(names.loc[chosen.index][good], group)
     xs, ys = x[good].to_numpy(float), y[good].to_numpy(float)
     factor, note = percent_scale(ys, scale)
     notes += [note] if note else []

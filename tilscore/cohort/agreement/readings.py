@@ -5,6 +5,7 @@ Nothing is left out or rescaled without a note that says how many and why.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilscore.errors import UsageError
+from tilscore.inputs.words import split_hint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +49,12 @@ class Readings:
     scale: float
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A CSV as pandas reads it.
+def read_table(path: Path, **options: Any) -> pd.DataFrame:
+    """A CSV as pandas reads it, separated by commas, semicolons or tabs: by what splits its first line most.
+
+    Parameters
+    ----------
+    options : for `pandas.read_csv`.
 
     Raises
     ------
@@ -57,8 +63,13 @@ def read_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_csv(path, low_memory=False)
-    except (OSError, UnicodeDecodeError, ValueError) as err:
+        with open(path, encoding="utf-8-sig") as file:
+            said, first = split_hint(file.readline())
+            first = first or file.readline()
+        counts = {mark: len(next(csv.reader([first], delimiter=mark), [])) for mark in said or ",;\t"}
+        separator = max(counts, key=lambda mark: counts[mark])
+        return pd.read_csv(path, low_memory=False, sep=separator, skiprows=1 if said else 0, **options)
+    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as err:
         what = err.strerror if isinstance(err, OSError) else str(err)
         raise UsageError("cannot be read as CSV", where=path, found=what, do="give a UTF-8 CSV with a header") from err
 
@@ -98,10 +109,22 @@ def choose(table: pd.DataFrame, where: str, path: object) -> pd.DataFrame:
 
 
 def numbers(column: pd.Series) -> pd.Series:
-    """As float; what is no finite number becomes NaN."""
+    """As float; what is no finite number becomes NaN.
+
+    Raises
+    ------
+    UsageError : a decimal comma: the value would be left out, and the scores without a fraction would stay.
+    """
     import pandas as pd
 
-    return pd.to_numeric(column, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
+    found = pd.to_numeric(column, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
+    texts = column[found.isna() & column.notna()].astype(str)
+    commas = texts[texts.str.fullmatch(r"\s*[-+]?\d+,\d+\s*")]
+    if len(commas):
+        where = f"row {int(commas.index[0]) + 1} under the header, column {column.name!r}"
+        do = f"write {commas.iloc[0].strip().replace(',', '.')}, and all numbers with a decimal point"
+        raise UsageError(f"{len(commas)} values have a decimal comma", where=where, found=commas.iloc[0], do=do)
+    return found
 
 
 def percent_scale(values: np.ndarray, scale: float | None) -> tuple[float, str | None]:
@@ -193,6 +216,7 @@ def read_long(
     repeated = len(good) - len(frame)
     notes += [f"{repeated} earlier scores of the same reader and case left out (last by {by})"] if repeated else []
     notes += [note] if note else []
+    notes += [*spellings(frame["case"], case), *spellings(frame["reader"], reader)]
     notes += outside(frame["score"].to_numpy())
     return Readings(
         frame, table.loc[frame.index], tuple(notes), len(table), n_where, n_text, n_no_name, repeated, factor
@@ -206,11 +230,19 @@ def outside(values: np.ndarray) -> list[str]:
 
 
 def read_names(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Columns of names as text, exactly as written (`007` stays), missing where empty."""
-    import pandas as pd
+    """Columns of names as text as written (`007` stays) but for spaces around them, missing where empty."""
+    text = read_table(path, usecols=list(dict.fromkeys(columns)), dtype=str)
+    stripped = text.apply(lambda column: column.str.strip())
+    return stripped.where(stripped != "")[list(columns)]
 
-    text = pd.read_csv(path, usecols=list(dict.fromkeys(columns)), dtype=str, low_memory=False)
-    return text[list(columns)]
+
+def spellings(names: pd.Series, what: str) -> list[str]:
+    """A note on names that differ in case or spaces only, and so count as several; none where there are none."""
+    known = names.drop_duplicates()
+    alike = known.groupby(known.str.casefold().str.split().str.join(" "))
+    apart = [", ".join(map(repr, group)) for _, group in alike if len(group) > 1]
+    more = f" and {len(apart) - 3} more" if len(apart) > 3 else ""
+    return [f"{what}: {'; '.join(apart[:3])}{more} differ in spelling only and count as several"] if apart else []
 
 
 def read_wide(
