@@ -10,15 +10,14 @@ import pandas as pd
 import pytest
 
 from tilscore.cohort.assays.assays import assays
+from tilscore.cohort.assays.outcomes import events, survival_columns
 from tilscore.cohort.assays.table import (
     N_REPEATED,
     Assays,
-    events,
     of_patients,
     origin_notes,
     patient_columns,
     read_assays,
-    survival_columns,
 )
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.errors import UsageError
@@ -68,13 +67,43 @@ def test_negative_times_are_told(cohort: Path, tmp_path: Path) -> None:
     assert {t["n"] for t in found["tests"] if t["assay"] == "pfs"} == {n - 2}
 
 
-@pytest.mark.parametrize("wrong", ["> 60", "12,5"])
-def test_a_time_that_is_no_number_is_refused(cohort: Path, tmp_path: Path, wrong: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "wrong", "told"),
+    [
+        ("os_months", "> 60", "line 4 column 'os_months': is no time .found > 60"),
+        ("os_event", "alive", "line 4 column 'os_event': is no event .found alive"),
+        ("os_months", "12,5", "a.csv:4: os_months: '12,5' has a decimal comma; write 12.5"),
+        ("facs_cd8_frac", "0,1", "a.csv:4: facs_cd8_frac: '0,1' has a decimal comma; write 0.1"),
+    ],
+)
+def test_a_time_that_is_no_number_is_refused(cohort: Path, tmp_path: Path, name: str, wrong: str, told: str) -> None:
     table = pd.read_csv(cohort / "assays.csv", dtype=str)
-    table.loc[table["patient_id"] == table["patient_id"].iloc[0], "os_months"] = wrong
+    table.loc[2, name] = wrong
     table.to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(UsageError, match=f"column 'os_months': is no time .found {wrong}"):
+    with pytest.raises(UsageError, match=told):
         assays(cohort / "slides.csv", cohort / "scores.csv", tmp_path / "a.csv", tmp_path / "out")
+
+
+def test_columns_of_other_outcomes_are_no_assays(cohort: Path, tmp_path: Path) -> None:
+    """A correlation with a time that may be censored, or with the event alone, would be no result."""
+    files = cohort / "slides.csv", cohort / "scores.csv", cohort / "assays.csv"
+    found = assays(*files, tmp_path / "out", survival=["pfs_months:pfs_event"])
+    assert not {t["assay"] for t in found["tests"]} & {"os", "os_months", "os_event"}
+    assert any(n.endswith("outcomes that were not asked for: os_months, os_event.") for n in found["notes"])
+
+
+def test_spellings(cohort: Path, tmp_path: Path) -> None:
+    """Words of a group in two spellings are one group; patients whose codes differ in spelling only are told."""
+    table = pd.read_csv(cohort / "assays.csv", dtype=str).query("timepoint == 'baseline'")
+    table["tp53"] = [("Mut", "mut ", "WT", "wt")[i % 4] for i in range(len(table))]
+    table.loc[table.index[:3], "patient_id"] = table["patient_id"].str.lower()
+    table.to_csv(tmp_path / "a.csv", index=False)
+    found = assays(cohort / "slides.csv", cohort / "scores.csv", tmp_path / "a.csv", tmp_path / "out")
+    (tp53,) = [t for t in found["tests"] if t["assay"] == "tp53"]
+    assert (tp53["test"], tp53["unit"]) == ("mann_whitney", "WT / Mut")
+    (told,) = [n for n in found["notes"] if "spelling only" in n]
+    assert told.startswith("3 patients of the assays differ")
+    assert "'sim-001' and 'SIM-001'" in told
 
 
 def test_an_outcome_in_two_units_is_two() -> None:

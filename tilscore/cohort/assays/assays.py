@@ -12,17 +12,16 @@ import numpy as np
 import pandas as pd
 
 import tilscore
+from tilscore.cohort.assays.outcomes import check_outcomes, events, other_outcomes, survival_columns, times
 from tilscore.cohort.assays.survival import COX_COLUMNS, KM_COLUMNS, cox, kaplan_meier, negative_times, patients
 from tilscore.cohort.assays.table import (
     MOST_GROUPS,
     Assays,
-    events,
     of_patients,
     origin_notes,
     read_assays,
     same_blocks,
-    survival_columns,
-    times,
+    spelled_otherwise,
 )
 from tilscore.cohort.assays.tests import agreement, correlations, groups, not_evaluable, with_fdr
 from tilscore.cohort.manifest.models import model_notes
@@ -84,10 +83,16 @@ def assays(
     slides, scores, other = read_manifest(manifest), read_scores(results), read_assays(table)
     _known(other, flags, densities)
     outcomes = survival_columns(other.columns, survival)
+    check_outcomes(other.table, outcomes)
     theirs = {column for _, *both in outcomes for column in both}
     assayed = of_patients(other, time, theirs)
     whole = joined(slides, scores, assayed, time, what)
-    kinds, notes = kinds_of(other, theirs, flags, densities)
+    apart = other_outcomes(other.columns, {*theirs, *flags})
+    kinds, notes = kinds_of(other, {*theirs, *apart}, flags, densities)
+    notes += (
+        [f"Not tested, as times and events of outcomes that were not asked for: {', '.join(apart)}."] if apart else []
+    )
+    notes += filter(None, [spelled_otherwise(other.table["patient_id"].unique(), slides["patient_id"].unique())])
     block = _by_block([n for n, kind in kinds.items() if kind == "number"], slides, other, whole, time, scores, what)
     tests = _tests(whole, block, kinds, densities, what)
     survived = _survival(whole, outcomes, what, time, km_groups)

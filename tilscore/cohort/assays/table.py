@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tilscore.cohort.manifest.read import one_spelling
 from tilscore.cohort.manifest.sheet import Row, read_sheet
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.errors import UsageError
@@ -19,8 +21,7 @@ from tilscore.slide.mpp import number
 KEYS = ("patient_id", "timepoint", "block")
 MOST_GROUPS = 6
 """Texts, or whole numbers, with at most this many different values are groups."""
-_TIME = re.compile(r"(?P<stem>.+)_(months|days|weeks|years|time)$")
-_EVENTS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "no": 0.0, "yes": 1.0, "false": 0.0, "true": 1.0}
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _SHOWN = 20
 N_REPEATED = 5
 """Patients whose rows of several time points must agree before a column is taken as the patient's; in fewer, a marker
@@ -69,8 +70,11 @@ def read_assays(path: Path) -> Assays:
         time = row.cells.get("timepoint", "")
         if canonical("timepoint", time) is None:
             problems.append(f"{at}: timepoint: unknown word {time!r}; {advice('timepoint', time)}")
-    _raise(path, problems)
     names = [c for c in sheet.columns if c in KEYS or c in RESERVED or c not in COLUMNS]
+    problems += [
+        f"{Path(path).name}:{told}" for c in names if c not in KEYS and (told := _decimal_comma(sheet.rows, c))
+    ]
+    _raise(path, problems)
     table = pd.DataFrame({f"{c}_assay" if c in RESERVED else c: _column(sheet.rows, c) for c in names})
     table = table.reindex(columns=[*KEYS, *(n for n in table.columns if n not in KEYS)])
     table[list(KEYS)] = table[list(KEYS)].fillna("")
@@ -79,11 +83,28 @@ def read_assays(path: Path) -> Assays:
     known = [c for c in table.columns if c != "line"]
     table = table.drop_duplicates(known).reset_index(drop=True)
     twice = table[table.duplicated(list(KEYS), keep=False)]
-    _raise(path, [f"{Path(path).name}:{n}: a key is there twice with different values" for n in twice["line"]])
+    _raise(path, [_twice(Path(path).name, row) for row in twice.to_dict("records")])
     taken = [c for c in sheet.columns if c in COLUMNS and c not in KEYS and c not in RESERVED]
     if taken:
         notes.append(f"Columns of the manifest are taken from there: {', '.join(taken)}.")
     return Assays(table, bool((table["timepoint"] != "").any()), bool((table["block"] != "").any()), notes)
+
+
+def _twice(name: str, row: dict[Hashable, Any]) -> str:
+    key = " ".join(repr(row[k]) for k in KEYS if row[k])
+    do = "keep one row of a patient, time point and block"
+    return f"{name}:{row['line']}: a key is there twice with different values: {key}; {do}"
+
+
+def _decimal_comma(rows: Sequence[Row], name: str) -> str:
+    """What is wrong with a column whose values are numbers but for decimal commas; "" where nothing is."""
+    stated = [(row.line, text) for row in rows if not is_missing(text := row.cells.get(name, ""))]
+    commas = [(line, text) for line, text in stated if _DECIMAL_COMMA.fullmatch(text)]
+    if not commas or any(number(text.replace(",", ".")) is None for _, text in stated):
+        return ""
+    line, text = commas[0]
+    more = f" ({len(commas)} values of this column have one)" if len(commas) > 1 else ""
+    return f"{line}: {name}: {text!r} has a decimal comma; write {text.replace(',', '.')}{more}"
 
 
 def _raise(path: Path, problems: Sequence[str]) -> None:
@@ -98,7 +119,7 @@ def _column(rows: Sequence[Row], name: str) -> pd.Series:
         return pd.Series([canonical(name, text) or "" for text in texts], dtype=object)
     found = [number(text) if text else np.nan for text in texts]
     if name in KEYS or not any(texts) or any(value is None for value in found):
-        return pd.Series(texts, dtype=object)
+        return pd.Series(texts if name in KEYS else one_spelling(texts), dtype=object)
     return pd.Series(found, dtype="float64")
 
 
@@ -201,60 +222,17 @@ def _spelled(text: str) -> str:
     return " ".join(str(text).casefold().split())
 
 
-def survival_columns(names: Sequence[str], given: Sequence[str] = ()) -> list[tuple[str, str, str]]:
-    """(outcome, time, event) columns: as given (`TIME:EVENT`), else by name: `os_months` goes with `os_event`.
-
-    An outcome of two time columns is two, each named as its column.
-
-    Raises
-    ------
-    UsageError : a given column is not there.
-    """
-    found = []
-    for text in given:
-        time, _, event = text.partition(":")
-        if time not in names or event not in names:
-            do = "write TIME:EVENT with columns of the table of assays: " + ", ".join(names)
-            raise UsageError("no such columns", where="--survival", found=text, do=do)
-        found.append((outcome_of(time), time, event))
-    for name in names if not given else ():
-        stem = outcome_of(name)
-        theirs = [stem + end for end in ("_event", "_status") if stem + end in names]
-        if stem != name and theirs:
-            found.append((stem, name, theirs[0]))
-    stems = [stem for stem, _, _ in found]
-    return [(time if stems.count(stem) > 1 else stem, time, event) for stem, time, event in found]
+def spelled_otherwise(asked: Collection[str], known: Collection[str]) -> str:
+    """A note on patients of the assays that the manifest does not know but for another spelling, "" without any."""
+    ours = {_bare(patient): patient for patient in known}
+    apart = sorted(p for p in set(asked) - set(known) if _bare(p) in ours)
+    if not apart:
+        return ""
+    one = f"{apart[0]!r} and {ours[_bare(apart[0])]!r}"
+    return (
+        f"{len(apart)} patients of the assays differ from the manifest's in spelling only, as {one}: write them alike."
+    )
 
 
-def outcome_of(time: str) -> str:
-    """`os` of `os_months`."""
-    match = _TIME.match(time)
-    return match["stem"] if match else time
-
-
-def times(values: pd.Series, where: str) -> pd.Series:
-    """Times as float, NaN where nothing is stated.
-
-    Raises
-    ------
-    UsageError : a text that is no number, such as `12,5` or `> 60`.
-    """
-    found = pd.to_numeric(values, errors="coerce").astype(float)
-    if (wrong := found.isna() & values.notna() & (values != "")).any():
-        do = "write numbers, with a decimal point, and censored times as such"
-        raise UsageError("is no time", where=f"column {where!r}", found=values[wrong].iloc[0], do=do)
-    return found
-
-
-def events(values: pd.Series, where: str) -> pd.Series:
-    """Events as 0 and 1, NaN where nothing is stated.
-
-    Raises
-    ------
-    UsageError : any other value, such as 1 and 2 for censored and dead.
-    """
-    texts = values.map(lambda v: "" if pd.isna(v) else str(v).casefold())
-    wrong = sorted(set(texts) - {"", *_EVENTS})
-    if wrong:
-        raise UsageError("is no event", where=f"column {where!r}", found=wrong[0], do="write 1 (event) or 0 (censored)")
-    return texts.map(_EVENTS).astype(float)
+def _bare(patient: str) -> str:
+    return re.sub(r"[\W_]", "", patient.casefold())

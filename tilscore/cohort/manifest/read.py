@@ -71,7 +71,7 @@ def as_table(sheet: Sheet) -> pd.DataFrame:
         else:
             table[name] = [_value(row, name) for row in sheet.rows]
     for name in _SPELLED:
-        table[name] = _one_spelling(table[name])  # type: ignore[arg-type]
+        table[name] = one_spelling(table[name])  # type: ignore[arg-type]
     listed = [
         _Listed(Path(p), f"{sheet.path} line {row.line}", i)
         for p, i, row in zip(table["path"], table["slide_id"], sheet.rows, strict=True)  # type: ignore[call-overload]
@@ -94,7 +94,7 @@ def _beside(folder: Path, name: str) -> str:
     return os.path.normpath(folder / name) if name else ""
 
 
-def _one_spelling(values: list[str]) -> list[str]:
+def one_spelling(values: list[str]) -> list[str]:
     """Values that differ in case or spaces only, in the spelling that comes first."""
     first: dict[str, str] = {}
     return [first.setdefault(" ".join(value.casefold().split()), value) for value in values]
