@@ -244,6 +244,27 @@ def test_a_factor_that_varies_in_a_rare_level_alone_is_no_factor(biopsies: pd.Da
     assert levels["percentile_adjusted"].isna().all()
 
 
+def test_reasons_of_a_change_tell_both_biopsies(biopsies: pd.DataFrame) -> None:
+    """A fold of a tiny baseline is no sure one."""
+    known = biopsies.assign(specimen="core", site="breast")
+    known.loc[known["timepoint"] == "baseline", ["stroma_mm2", "site"]] = [0.2, ""]
+    texts = shortlist(rank_tables(known, known, CFG)[0], 3, by="change")["reasons"]
+    assert texts.str.contains("caution: only 0.2 mm2 of stroma at baseline; caution: site unknown at baseline").all()
+
+
+def test_shares_of_other_patients_tell_their_number(biopsies: pd.DataFrame) -> None:
+    """The one excision is among the reference without adjustment, and not among that with it."""
+    words = np.where(np.arange(len(biopsies)) % 2, "core", "resection")
+    table = biopsies.assign(specimen=words, site="breast", stroma_mm2=1.0)
+    scored = table.index[(table["timepoint"] == "baseline") & table["til_density_per_mm2"].notna()]
+    table.loc[scored[0], "specimen"] = "excision"
+    ranks = rank_tables(table, table, CFG)[0]
+    texts = shortlist(ranks[ranks["patient_id"] != table.loc[scored[0], "patient_id"]], 3)["reasons"]
+    n = len(scored) - 1
+    assert texts.str.contains(f"of {n - 1} reference patients").all()
+    assert texts.str.contains(f" of {n} without adjustment").all()
+
+
 def test_arguments_and_tables_are_checked(tmp_path: Path) -> None:
     write_simulation(tmp_path, SimulateConfig(patients=12, pairs=0, series=0))
     files = tmp_path / "slides.csv", tmp_path / "scores.csv", tmp_path / "out"

@@ -28,6 +28,9 @@ def reasons(row: pd.Series, of_patient: pd.DataFrame) -> str:
     said = [*_place(row), *_outlier(row)]
     for _, other in of_patient[(of_patient["kind"] != row["kind"]) & (of_patient["status"] == "ok")].iterrows():
         said += _place(other)[:1] if _is_extreme(other) else []
+    first = of_patient[(of_patient["kind"] == "level") & (of_patient["timepoint"] == "baseline")]
+    if row["kind"] == "change" and len(first):
+        said += _sampling(first.iloc[0], " at baseline")
     return "; ".join([*said, *_caution(row)])
 
 
@@ -43,7 +46,8 @@ def _place(row: pd.Series) -> list[str]:
     people = "changes" if row["kind"] == "change" else "reference patients"
     said = [f"{_what(row)} {_share(row, name)} of {row[n]:.0f} {people}{given}"]
     if adjusted:
-        said[0] += f" ({_share(row, 'percentile', short=True)} without adjustment)"
+        of = f" of {row['n_reference']:.0f}" if row["n_reference"] != row[n] else ""
+        said[0] += f" ({_share(row, 'percentile', short=True)}{of} without adjustment)"
     if row["kind"] == "level" and pd.notna(row["percentile_alike"]):
         alike = f"{row['site']} {row['specimen']}".replace("_", " ")
         said.append(f"{_share(row, 'percentile_alike')} of the {row['n_alike']:.0f} with a {alike}")
@@ -91,14 +95,19 @@ def _outlier(row: pd.Series) -> list[str]:
     return [f"outlier: {abs(row['robust_z']):.1f} robust SDs {side} the median{sure}"]
 
 
-def _caution(row: pd.Series) -> list[str]:
+def _sampling(row: pd.Series, when: str = "") -> list[str]:
     said: list[str] = []
     area: Any = row["stroma_mm2"]
     if pd.notna(area) and area < SMALL_STROMA_MM2:
-        said.append(f"caution: only {area:.2g} mm2 of stroma")
+        said.append(f"caution: only {area:.2g} mm2 of stroma{when}")
     for name in ("specimen", "site"):
         if not is_known(row[name]):
-            said.append(f"caution: {name} {row[name] if row[name] == MIXED else UNKNOWN}")
+            said.append(f"caution: {name} {row[name] if row[name] == MIXED else UNKNOWN}{when}")
+    return said
+
+
+def _caution(row: pd.Series) -> list[str]:
+    said = _sampling(row)
     low, high = row["value_low"], row["value_high"]
     if pd.isna(low) or pd.isna(high):
         said.append("caution: no interval of its own")
