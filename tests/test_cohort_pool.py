@@ -184,6 +184,7 @@ def test_numbers_are_written_as_they_are(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("a,b\n1,2\n", "no column"),
+        ("slide_id;status\nS1;ok\n", "a spreadsheet saved it with other separators"),
         ("slide_id,status,til_density_per_mm2,n_tils,stroma_mm2\nS1,ok,x,1,1\n", "line 2 column 'til_density_per_mm2'"),
         ("slide_id,status,til_density_per_mm2,n_tils,stroma_mm2\nS1,ok,-4,1,1\n", "line 2 column .*: is below 0"),
         ("slide_id,status,til_density_per_mm2,n_tils,stroma_mm2\nS1,ok,1,1,1\nS1,ok,1,1,1\n", "twice"),

@@ -38,6 +38,13 @@ def test_no_fallback_is_named_where_none_was_tried(n: int) -> None:
     assert pd.isna(row["flag"])
 
 
+def test_scores_under_other_names_are_told() -> None:
+    manifest, scores = as_manifest(cohort(n=4))
+    _, about = analyse_tables(manifest, scores.assign(slide_id=scores["slide_id"] + "_x"), CFG)
+    told = f"{len(scores)} scores belong to slides that the manifest does not list: is slide_id,"
+    assert any(note.startswith(told) for note in about["notes"])
+
+
 def test_tables_of_rank_and_assays_are_sheets_too(tmp_path: Path) -> None:
     write_simulation(tmp_path, SimulateConfig(patients=24, pairs=8, series=0, seed=4))
     rank(tmp_path / "slides.csv", tmp_path, tmp_path / "out", n=3)

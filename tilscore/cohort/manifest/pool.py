@@ -65,7 +65,7 @@ def read_scores(results: Path | str) -> pd.DataFrame:
         raise DataError("cannot be read", where=path, found=err, do=do) from err
     missing = {"slide_id", "status", "til_density_per_mm2", "n_tils", "stroma_mm2"} - set(table.columns)
     if missing:
-        raise DataError(f"no column {sorted(missing)[0]!r}", where=path, do=do)
+        raise DataError(f"no column {sorted(missing)[0]!r}", where=path, do=saved_anew(table) or do)
     table["slide_id"] = table["slide_id"].str.replace(r"^'(?=[=+\-@])", "", regex=True)
     if (twice := table["slide_id"][table["slide_id"].duplicated()]).size:
         raise DataError("a slide is there twice", where=path, found=twice.iloc[0], do=do)
@@ -79,6 +79,12 @@ def read_scores(results: Path | str) -> pd.DataFrame:
         if name not in table:
             table[name] = np.nan
     return table
+
+
+def saved_anew(table: pd.DataFrame) -> str:
+    """What to do about a table of tilscore that a spreadsheet saved with other separators, "" where none did."""
+    again = ";" in str(table.columns[0]) or "\t" in str(table.columns[0])
+    return "a spreadsheet saved it with other separators: give it as tilscore wrote it" if again else ""
 
 
 def _is_number(name: str) -> bool:

@@ -173,7 +173,11 @@ def _notes(tests: pd.DataFrame, flow: dict[str, Any]) -> list[str]:
     if lost:
         notes.append(f"{lost} of {flow['n_slides']} slides have no score and are left out (listed in flow.left_out).")
     if flow["n_scores_not_in_manifest"]:
-        notes.append(f"{flow['n_scores_not_in_manifest']} scores belong to slides that the manifest does not list.")
+        all_of = (
+            "" if flow["n_slides_by_status"].get("ok") else ": is slide_id, or the file's name, written in another way?"
+        )
+        n_apart = flow["n_scores_not_in_manifest"]
+        notes.append(f"{n_apart} scores belong to slides that the manifest does not list{all_of or '.'}")
     for _, row in tests[tests["role"] == "primary"].iterrows():
         at = f"{row['measure']} at {row['timepoint']}"
         if row["status"] != "ok":

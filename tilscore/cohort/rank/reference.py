@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tilscore.cohort.manifest.models import NOT_STATED, model_notes, models_of
-from tilscore.cohort.manifest.pool import INTERVALS, as_numbers, pool_biopsies, read_scores
+from tilscore.cohort.manifest.pool import INTERVALS, as_numbers, pool_biopsies, read_scores, saved_anew
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.errors import DataError, UsageError
@@ -86,7 +86,7 @@ def read_biopsies(path: Path) -> pd.DataFrame:
         raise DataError("cannot be read", where=path, found=err, do=do) from err
     missing = {"patient_id", "timepoint", "til_density_per_mm2"} - set(table.columns)
     if missing:
-        raise DataError(f"no column {sorted(missing)[0]!r}", where=path, do=do)
+        raise DataError(f"no column {sorted(missing)[0]!r}", where=path, do=saved_anew(table) or do)
     if table.duplicated(["patient_id", "timepoint"]).any():
         raise DataError("a biopsy is there twice", where=path, do=do)
     table["patient_id"] = table["patient_id"].str.replace(r"^'(?=[=+\-@])", "", regex=True)
