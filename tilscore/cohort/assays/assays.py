@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 import tilscore
-from tilscore.cohort.assays.outcomes import check_outcomes, events, other_outcomes, survival_columns, times
+from tilscore.cohort.assays.outcomes import check_outcomes, events, other_outcomes, survival_columns, times, unit_of
 from tilscore.cohort.assays.survival import COX_COLUMNS, KM_COLUMNS, cox, kaplan_meier, negative_times, patients
 from tilscore.cohort.assays.table import (
     MOST_GROUPS,
@@ -254,7 +254,7 @@ def _survival(
             continue
         frame = patients(whole, times(whole[time], time), events(whole[event], event))
         frame["x"] = frame["y"] / np.log(2) if what.scale == "log" else frame["y"] / 10
-        curves, test, summary = kaplan_meier(frame, outcome, n_groups)
+        curves, test, summary = kaplan_meier(frame, outcome, n_groups, unit_of(time))
         found["tests"].append(named | test)
         found["curves"] += curves
         found["summary"] += summary

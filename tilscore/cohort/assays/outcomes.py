@@ -44,6 +44,12 @@ def outcome_of(time: str) -> str:
     return match["stem"] if match else time
 
 
+def unit_of(time: str) -> str:
+    """`months` of `os_months`; `time units, as given,` where the name tells none."""
+    match = _TIME.match(time)
+    return match["unit"] if match and match["unit"] != "time" else "time units, as given,"
+
+
 def other_outcomes(names: Sequence[str], taken: Collection[str]) -> list[str]:
     """Times and events by their names that are not among the outcomes taken: no assays, as they need each other."""
     return [c for _, *both in survival_columns(names) for c in both if c not in taken]

@@ -19,7 +19,7 @@ N_EVENTS_PER_TERM = 10
 """Events wanted for each coefficient of a Cox model (Peduzzi et al. 1995)."""
 N_MIN_GROUP = 5
 """Fewest patients of a Kaplan-Meier curve."""
-KM_COLUMNS = ["outcome", "group", "n", "time", "n_at_risk", "n_events", "survival", "low", "high"]
+KM_COLUMNS = ["outcome", "group", "n", "time", "unit", "n_at_risk", "n_events", "survival", "low", "high"]
 COX_COLUMNS = [
     *("outcome", "model", "term", "n", "n_events", "coefficient", "se", "hazard_ratio", "low", "high", "p", "ph_p"),
     *("concordance", "adjusted_for", "status", "reason"),
@@ -35,13 +35,13 @@ def split(frame: pd.DataFrame, n_groups: int) -> pd.Series:
 
 
 def kaplan_meier(
-    frame: pd.DataFrame, outcome: str, n_groups: int
+    frame: pd.DataFrame, outcome: str, n_groups: int, unit: str = "time units, as given,"
 ) -> tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]:
     """Curves with log-log (exponential Greenwood) intervals, the log-rank test, and a summary of each group.
 
     Parameters
     ----------
-    frame : one row a patient with `y`, `shown`, `time`, `event`, all known.
+    frame : one row a patient with `y`, `shown`, `time`, `event`, all known. unit : of the time, such as `months`.
     """
     test: dict[str, Any] = {"test": "log_rank", "n": len(frame), "method": "groups by the score's quantiles"}
     if len(frame) < n_groups * N_MIN_GROUP or np.ptp(frame["y"]) == 0:
@@ -58,7 +58,7 @@ def kaplan_meier(
         limits = fit.confidence_interval_survival_function_
         table = fit.event_table
         for i, time in enumerate(table.index):
-            at = {"outcome": outcome, "group": name, "n": len(part), "time": float(time)}
+            at = {"outcome": outcome, "group": name, "n": len(part), "time": float(time), "unit": unit}
             at |= {"n_at_risk": int(table["at_risk"].iloc[i]), "n_events": int(table["observed"].iloc[i])}
             survival = float(fit.survival_function_.iloc[i, 0])
             rows.append(at | {"survival": survival, "low": float(limits.iloc[i, 0]), "high": float(limits.iloc[i, 1])})
@@ -67,6 +67,7 @@ def kaplan_meier(
             {"outcome": outcome, "group": name, "n": len(part), "n_events": int(part["event"].sum())}
             | {"median": _finite(fit.median_survival_time_), "median_low": _finite(min(between))}
             | {"median_high": _finite(max(between)), "least": part["shown"].min(), "most": part["shown"].max()}
+            | {"unit": unit}
         )
     n_events = int(frame["event"].sum())
     small = [s["group"] for s in summary if s["n"] < N_MIN_GROUP]

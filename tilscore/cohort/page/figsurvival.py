@@ -20,10 +20,10 @@ def kaplan_meier_figure(curves: pd.DataFrame) -> Figure:
 
     Parameters
     ----------
-    curves : `km.csv`: outcome, group, n, time, n_at_risk, survival, low, high.
+    curves : `km.csv`: outcome, group, n, time, unit (months, ...), n_at_risk, survival, low, high.
     """
     outcomes = list(dict.fromkeys(curves["outcome"]))
-    figure = new_figure(max(4.5, 4.2 * len(outcomes)), 3.3)
+    figure = new_figure(max(4.5, 4.2 * len(outcomes)), 3.7)
     panels = figure.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
     for axes, outcome in zip(panels, outcomes, strict=True):
         here = curves[curves["outcome"] == outcome]
@@ -34,9 +34,10 @@ def kaplan_meier_figure(curves: pd.DataFrame) -> Figure:
             label = f"{group} ({one['n'].iloc[0]:.0f} patients, {one['n_events'].sum():.0f} events)"
             axes.step(one["time"], one["survival"], where="post", color=colour, linestyle=line, label=label)
             axes.fill_between(one["time"], one["low"], one["high"], step="post", color=colour, alpha=0.12, linewidth=0)
-        axes.set(ylim=(0, 1.02), xlim=(0, None), xlabel="time since baseline, as given")
+        unit = here["unit"].iloc[0] if "unit" in here else "time"
+        axes.set(ylim=(0, 1.02), xlim=(0, None), xlabel=f"{unit} since baseline")
         axes.set_title(outcome)
-        axes.legend(loc="lower left")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18))
         axes.grid(axis="y")
     panels[0].set_ylabel("share without the event")
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tilscore.cohort.page.gathered import Gathered, rows
+from tilscore.cohort.page.told import factors
 
 REFERENCES = {
     "salgado": "Salgado R, Denkert C, Demaria S, et al. The evaluation of tumor-infiltrating lymphocytes (TILs) in "
@@ -25,6 +26,28 @@ REFERENCES = {
     "in Science Conf 2010:92-96.",
     "virtanen": "Virtanen P, Gommers R, Oliphant TE, et al. SciPy 1.0: fundamental algorithms for scientific computing "
     "in Python. Nat Methods 2020;17:261-272.",
+    "brown": "Brown LD, Cai TT, DasGupta A. Interval estimation for a binomial proportion. Stat Sci 2001;16:101-133.",
+    "huber": "Huber PJ. Robust estimation of a location parameter. Ann Math Stat 1964;35:73-101.",
+    "iglewicz": "Iglewicz B, Hoaglin DC. How to Detect and Handle Outliers. Milwaukee: ASQC Quality Press, 1993.",
+    "bonett": "Bonett DG, Wright TA. Sample size requirements for estimating Pearson, Kendall and Spearman "
+    "correlations. Psychometrika 2000;65:23-28.",
+    "lin": "Lin LI. A concordance correlation coefficient to evaluate reproducibility. Biometrics 1989;45:255-268.",
+    "mann": "Mann HB, Whitney DR. On a test of whether one of two random variables is stochastically larger than the "
+    "other. Ann Math Stat 1947;18:50-60.",
+    "kruskal": "Kruskal WH, Wallis WA. Use of ranks in one-criterion variance analysis. J Am Stat Assoc "
+    "1952;47:583-621.",
+    "kaplan": "Kaplan EL, Meier P. Nonparametric estimation from incomplete observations. J Am Stat Assoc "
+    "1958;53:457-481.",
+    "cox": "Cox DR. Regression models and life-tables. J R Stat Soc B 1972;34:187-220.",
+    "grambsch": "Grambsch PM, Therneau TM. Proportional hazards tests and diagnostics based on weighted residuals. "
+    "Biometrika 1994;81:515-526.",
+    "benjamini": "Benjamini Y, Hochberg Y. Controlling the false discovery rate: a practical and powerful approach to "
+    "multiple testing. J R Stat Soc B 1995;57:289-300.",
+    "davidson": "Davidson-Pilon C. lifelines: survival analysis in Python. J Open Source Softw 2019;4:1317.",
+    "shrout": "Shrout PE, Fleiss JL. Intraclass correlations: uses in assessing rater reliability. Psychol Bull "
+    "1979;86:420-428.",
+    "cohen": "Cohen J. Weighted kappa: nominal scale agreement with provision for scaled disagreement or partial "
+    "credit. Psychol Bull 1968;70:213-220.",
     "bland": "Bland JM, Altman DG. Statistical methods for assessing agreement between two methods of clinical "
     "measurement. Lancet 1986;327:307-310.",
 }
@@ -42,9 +65,13 @@ def methods(found: Gathered) -> tuple[list[str], list[str]]:
 
     parts = [tell(found, cite) for tell in (_scores, _change, _model, _single)]
     if found.agreement is not None:
-        parts.append(f"Agreement was described with limits of agreement {cite('bland')}.")
+        parts.append(
+            f"Agreement was described with intraclass correlations {cite('shrout')}, concordance {cite('lin')}, "
+            f"quadratic kappa of the sTIL categories {cite('cohen')} and limits of agreement {cite('bland')}."
+        )
+    parts += [tell(found, cite) for tell, one in ((_rank, found.rank), (_assays, found.assays)) if one is not None]
     parts.append(_software(found, cite))
-    return parts, [REFERENCES[name] for name in cited]
+    return [part for part in parts if part], [REFERENCES[name] for name in cited]
 
 
 def _scores(found: Gathered, cite: Any) -> str:
@@ -62,11 +89,16 @@ def _scores(found: Gathered, cite: Any) -> str:
 
 def _change(found: Gathered, cite: Any) -> str:
     s = found.analysis["settings"]
+    rules = ", not adjusted for anything, as no known difference in the sampling could be"
+    if any(row["adjusted_for"] for row in rows(found, "tests", role="primary")):
+        rules = (
+            ", both on ranks aligned for what differed within pairs of specimen type, log evaluable area, site and log "
+            f"number of cores {cite('puri')}, in this order, one coefficient for {s['n_pairs_per_term']} pairs"
+        )
     return (
         f"Changes against baseline were tested with the signed-rank test {cite('wilcoxon')} and estimated with the "
-        f"Hodges-Lehmann estimate {cite('hodges')}, both on ranks aligned for the differences within pairs in specimen "
-        f"type, log evaluable area, site and log number of cores {cite('puri')}, in this order, one coefficient for "
-        f"{s['n_pairs_per_term']} pairs; at least {s['n_min_pairs']} pairs were needed. p values of the time points "
+        f"Hodges-Lehmann estimate {cite('hodges')}{rules}; at least {s['n_min_pairs']} pairs were needed. p values of "
+        "the time points "
         f"were corrected after Holm {cite('holm')}. Supporting analyses were the mean change adjusted in the same way "
         f"(least squares, HC2 errors, Bell-McCaffrey degrees of freedom {cite('bell')}), the primary test on pairs of "
         f"one specimen type, and the unadjusted test for comparison. Intervals are {100 * s['level']:g} %; tests are "
@@ -95,6 +127,55 @@ def _single(found: Gathered, cite: Any) -> str:
         f"{cite('jacobson')}, without the part that the sampling explains in the other pairs (least squares without "
         "the patient; its HC2 error was added). "
         f"Categories of sTIL were 0 to {low:g}, above {low:g} to {high:g}, and above {high:g} %."
+    )
+
+
+def _rank(found: Gathered, cite: Any) -> str:
+    assert found.rank is not None
+    s = found.rank.get("settings") or {}
+    used = list(
+        dict.fromkeys(f for one in (found.rank.get("reference") or {}).values() for f in one.get("adjusted_for") or [])
+    )
+    where = "a reference cohort" if "reference" in (found.rank.get("inputs") or {}) else "the other patients"
+    adjusted = ""
+    if used:
+        adjusted = (
+            f", and among the studentised residuals of a robust regression {cite('huber')} of the reference on "
+            f"{factors(';'.join(used))}"
+        )
+    return (
+        f"Patients were placed among {where} by the percentile of their value, ties half{adjusted}; intervals hold the "
+        f"patient's own interval and, after Jeffreys {cite('brown')}, the sampling of the reference. Values more than "
+        f"{s.get('outlier_z', 3.5):g} robust SDs from the median are outliers {cite('iglewicz')}."
+    )
+
+
+def _assays(found: Gathered, cite: Any) -> str:
+    assert found.assays is not None
+    families = {row.get("family") for row in found.assays.get("tests") or []}
+    said = []
+    if "spearman" in families:
+        said.append(
+            f"Spearman's correlation, plain and given specimen type, area and site (Fisher's z {cite('bonett')})"
+        )
+    if "agreement" in families:
+        said.append(f"concordance {cite('lin')} and limits of agreement on logs {cite('bland')}")
+    if "group" in families:
+        said.append(f"groups by the tests of Mann and Whitney {cite('mann')} or Kruskal and Wallis {cite('kruskal')}")
+    if "log_rank" in families:
+        said.append(
+            f"Kaplan-Meier curves {cite('kaplan')} of groups by the score's quantiles with the log-rank test, and Cox "
+            f"regression {cite('cox')}, alone and given specimen type, area and site as far as events allow, with a "
+            f"test of proportional hazards {cite('grambsch')}"
+        )
+    if not said:
+        return ""
+    version = (found.assays.get("versions") or {}).get("lifelines")
+    by = f" (lifelines {version} {cite('davidson')})" if version and "log_rank" in families else ""
+    return (
+        f"The score was compared with other assays and outcomes, one row a patient: {'; '.join(said)}{by}. p values "
+        "were corrected for the number of columns of each kind of test after Benjamini and Hochberg "
+        f"{cite('benjamini')}; those of Cox models were not."
     )
 
 

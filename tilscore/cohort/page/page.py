@@ -24,6 +24,7 @@ from tilscore.cohort.page.told import (
     p_text,
     ratio_text,
     reason_words,
+    score_text,
 )
 from tilscore.errors import printable
 from tilscore.files import write_text
@@ -117,12 +118,15 @@ def render(found: Gathered, drawn: list[Drawn], links: Mapping[str, str]) -> str
         figures={figure.name: _shown(figure) for figure in drawn},
         agreement=found.agreement,
         patients=_patients(found, links),
+        alone=_alone(found, links),
         left_out=[(row, links.get(row["slide_id"])) for row in found.analysis["flow"]["left_out"]],
         missing=_missing(found),
         tests_names=TESTS,
         measures=MEASURES,
         definition=definition_name,
         rank=found.rank,
+        of_rank=score_text(found.rank),
+        of_assays=score_text(found.assays),
         assays=None if found.assays is None else _foreign(found.assays),
         assay_notes=[] if found.assays is None else [str(n) for n in found.assays.get("notes") or []],
         n_rows=N_ROWS,
@@ -178,17 +182,36 @@ def _results(found: Gathered) -> list[dict[str, Any]]:
     ]
 
 
-def _patients(found: Gathered, links: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The pairs with the reports of both biopsies' slides."""
+def _slides(found: Gathered, links: Mapping[str, str]) -> dict[tuple[str, str], list[tuple[str, str | None]]]:
+    """The scored slides of each biopsy with their reports."""
     slides: dict[tuple[str, str], list[tuple[str, str | None]]] = {}
     scored = found.slides[found.slides["status"] == "ok"]
     for slide, patient, time in zip(scored["slide_id"], scored["patient_id"], scored["timepoint"], strict=True):
         slides.setdefault((patient, time), []).append((slide, links.get(slide)))
+    return slides
+
+
+def _patients(found: Gathered, links: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The pairs with the reports of both biopsies' slides."""
+    slides = _slides(found, links)
     return [
         row
         | {"slides_before": slides.get((row["patient_id"], "baseline"), [])}
         | {"slides_after": slides.get((row["patient_id"], row["timepoint"]), [])}
         for row in found.analysis["pairs"]
+    ]
+
+
+def _alone(found: Gathered, links: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The scored biopsies that are in no pair, with the reports of their slides."""
+    slides = _slides(found, links)
+    paired = {(row["patient_id"], time) for row in found.analysis["pairs"] for time in ("baseline", row["timepoint"])}
+    listed = found.biopsies[found.biopsies["til_density_per_mm2"].notna()]
+    return [
+        {name: row[name] for name in ("patient_id", "timepoint", "specimen", "site", "til_density_per_mm2")}
+        | {"response": row.get("response", ""), "slides": slides.get((row["patient_id"], row["timepoint"]), [])}
+        for row in listed.to_dict("records")
+        if (row["patient_id"], row["timepoint"]) not in paired
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,6 +198,15 @@ def notes(found: Gathered) -> list[str]:
         said += [f"{time_name(timepoint)}: the change of {', '.join(g)} {what}" for what, g in groups.items()]
     said += [f"The results of cohort {verb} {_STALE}: run cohort {verb} again (or analyse)." for verb in found.stale]
     return [text[:1].upper() + text[1:] for text in said]
+
+
+def score_text(result: Mapping[str, Any] | None) -> str:
+    """Which score of which biopsy a ranking, or tests of assays, are about; "" where it does not tell."""
+    s = (result or {}).get("settings") or {}
+    if s.get("measure") not in MEASURES or not s.get("timepoint"):
+        return ""
+    by = {"change": " The list goes by the change against baseline.", "either": " The list goes by level or change."}
+    return f"Score: {MEASURES[s['measure']]} of the {time_name(s['timepoint'])} biopsy.{by.get(str(s.get('by')), '')}"
 
 
 def factors(text: str) -> str:

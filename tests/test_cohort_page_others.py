@@ -1,0 +1,60 @@
+"""What rank and assays add to the page: which score it is, its units, how it was done, and reports of all slides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import unquote
+
+import pandas as pd
+import pytest
+from pages import Page
+
+from tilscore.cohort.assays.assays import assays
+from tilscore.cohort.page.page import write_page
+from tilscore.cohort.paired.analyse import analyse
+from tilscore.cohort.rank.rank import rank
+from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
+from tilscore.files import write_text
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty patients, of whom most have one biopsy; every slide has a report; places with spaces and umlauts."""
+    folder = tmp_path_factory.mktemp("others")
+    results, out = folder / "rés 1", folder / "Köln 2"
+    write_simulation(results, SimulateConfig(patients=24, pairs=8, series=0, seed=4))
+    for slide in pd.read_csv(results / "slides.csv")["slide_id"]:
+        write_text(results / slide / "report.html", "report")
+    files = results / "slides.csv", results
+    analyse(*files, out)
+    rank(*files, out, n=3, measure="stil", by="either")
+    assays(*files, results / "assays.csv", out)
+    write_page(out, results)
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(out: Path) -> Page:
+    return Page((out / "cohort.html").read_text(encoding="utf-8"))
+
+
+def test_every_slide_has_a_link_to_its_report(out: Path, page: Page) -> None:
+    """Those of patients without a pair too: the most unusual patients are mostly known by a baseline alone."""
+    linked = {Path(unquote(v)).parent.name for v in page.values("href") if v.endswith("report.html")}
+    assert linked == set(pd.read_csv(out / "slides.csv")["slide_id"])
+
+
+def test_the_score_and_its_units_are_named(out: Path, page: Page) -> None:
+    text = " ".join(page.text.split())
+    assert "Score: sTIL area of the baseline biopsy. The list goes by level or change." in text
+    assert "Score: TIL density of the baseline biopsy." in text
+    assert "months since baseline" in (out / "figures" / "survival.svg").read_text(encoding="utf-8")
+    assert set(pd.read_csv(out / "km.csv")["unit"]) == {"months"}
+
+
+def test_methods_tell_what_was_done(out: Path, page: Page) -> None:
+    text = " ".join(page.text.split())
+    version = json.loads((out / "assays.json").read_text(encoding="utf-8"))["versions"]["lifelines"]
+    for part in ("placed among the other patients", "Spearman's correlation", f"lifelines {version}", "Hochberg ["):
+        assert part in text
