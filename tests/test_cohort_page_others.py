@@ -58,3 +58,14 @@ def test_methods_tell_what_was_done(out: Path, page: Page) -> None:
     version = json.loads((out / "assays.json").read_text(encoding="utf-8"))["versions"]["lifelines"]
     for part in ("placed among the other patients", "Spearman's correlation", f"lifelines {version}", "Hochberg ["):
         assert part in text
+
+
+def test_figures_have_room_where_no_test_could_be_made(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """Two patients and three later time points: no long reason pushes the axes away."""
+    write_simulation(tmp_path, SimulateConfig(patients=4, pairs=2, series=2, seed=1))
+    analyse(tmp_path / "slides.csv", tmp_path, tmp_path / "out")
+    write_page(tmp_path / "out")
+    assert not [str(w.message) for w in recwarn if "layout" in str(w.message)]
+    text = (tmp_path / "out" / "figures" / "tests_density.svg").read_text(encoding="utf-8")
+    assert "too few pairs" in text
+    assert "who also have a baseline" not in text

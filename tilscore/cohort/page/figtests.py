@@ -29,6 +29,9 @@ TESTS = {
 RATIO_REACH = 20.0
 """A forest's axis ends at this ratio and its inverse; longer intervals are cut there."""
 
+LONGEST_REASON = 32
+"""Characters of a reason beside a forest; longer ones would leave its axes no room, and stand in the tables."""
+
 BEYOND = 1e9
 """Where the line of an interval without a limit ends: outside every axis."""
 
@@ -105,7 +108,8 @@ def _mark(row: Mapping[str, Any], log: bool, style: str) -> Mark | str:
     keys = ("ratio", "ratio_low", "ratio_high") if log else ("estimate", "low", "high")
     values = [row.get(k) for k in keys]
     if row["status"] != "ok" or values[0] is None:
-        return str(row.get("reason") or row["status"]).split(":")[0].replace("_", " ")
+        words = str(row.get("reason") or row["status"]).split(":")[0].replace("_", " ")
+        return words if len(words) <= LONGEST_REASON else "not evaluable"
     value, low, high = (float(end if v is None else v) for v, end in zip(values, (0, -np.inf, np.inf), strict=True))
     return Mark(value, low, high, style)
 
