@@ -47,7 +47,7 @@ def _place(row: pd.Series) -> list[str]:
     said = [f"{_what(row)} {_share(row, name)} of {row[n]:.0f} {people}{given}"]
     if adjusted:
         of = f" of {row['n_reference']:.0f}" if row["n_reference"] != row[n] else ""
-        said[0] += f" ({_share(row, 'percentile', short=True)}{of} without adjustment)"
+        said[0] += f" ({_share(row, 'percentile', short=True, of=of)} without adjustment)"
     if row["kind"] == "level" and pd.notna(row["percentile_alike"]):
         alike = f"{row['site']} {row['specimen']}".replace("_", " ")
         said.append(f"{_share(row, 'percentile_alike')} of the {row['n_alike']:.0f} with a {alike}")
@@ -62,7 +62,7 @@ def _what(row: pd.Series) -> str:
     return f"baseline to {row['timepoint']} {row['value']:+.2g} points:"
 
 
-def _share(row: pd.Series, name: str, *, short: bool = False) -> str:
+def _share(row: pd.Series, name: str, *, short: bool = False, of: str = "") -> str:
     """`higher than 97 % (91-99)`, or from the other end where that is nearer."""
     at, low, high = (float(row[name + end]) for end in ("", "_low", "_high"))
     if at < 50:
@@ -71,7 +71,7 @@ def _share(row: pd.Series, name: str, *, short: bool = False) -> str:
     else:
         side = "higher"
     text = f"{_percent(at)} % ({_percent(low)}-{_percent(high)})"
-    return f"{text} {side}" if short else f"{side} than {text}"
+    return f"{text}{of} {side}" if short else f"{side} than {text}"
 
 
 def _percent(value: float) -> str:

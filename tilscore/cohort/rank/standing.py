@@ -104,7 +104,7 @@ def prepare(table: pd.DataFrame, sides: Mapping[str, int], cfg: RankConfig) -> R
     spread = median_and_spread(y) if len(y) else (0.0, 0.0)
     if terms.columns and len(fitted) <= cfg.n_min_reference:
         reason = f"only {len(fitted)} reference rows are alike enough"
-        terms = Terms([], [], terms.dropped | dict.fromkeys(terms.used, reason))
+        terms = Terms([], terms.rare, terms.dropped | dict.fromkeys(terms.used, reason))
     if terms.columns:
         fit = fit_expected(_with_intercept(matrix(table.iloc[fitted], terms.columns, sides)), y[fitted])
     sd = fit.sd if fit is not None else spread[1]
