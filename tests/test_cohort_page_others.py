@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -55,6 +56,8 @@ def test_the_score_and_its_units_are_named(out: Path, page: Page) -> None:
 
 def test_methods_tell_what_was_done(out: Path, page: Page) -> None:
     text = " ".join(page.text.split())
+    cited = [int(n) for group in re.findall(r"\[([\d,]+)\]", text) for n in group.split(",")]
+    assert list(dict.fromkeys(cited)) == list(range(1, len(set(cited)) + 1))
     version = json.loads((out / "assays.json").read_text(encoding="utf-8"))["versions"]["lifelines"]
     for part in ("placed among the other patients", "Spearman's correlation", f"lifelines {version}", "Hochberg ["):
         assert part in text

@@ -89,6 +89,10 @@ def _scores(found: Gathered, cite: Any) -> str:
 
 def _change(found: Gathered, cite: Any) -> str:
     s = found.analysis["settings"]
+    tests = (
+        f"Changes against baseline were tested with the signed-rank test {cite('wilcoxon')} and estimated with the "
+        f"Hodges-Lehmann estimate {cite('hodges')}"
+    )
     rules = ", not adjusted for anything, as no known difference in the sampling could be"
     if any(row["adjusted_for"] for row in rows(found, "tests", role="primary")):
         rules = (
@@ -96,8 +100,7 @@ def _change(found: Gathered, cite: Any) -> str:
             f"number of cores {cite('puri')}, in this order, one coefficient for {s['n_pairs_per_term']} pairs"
         )
     return (
-        f"Changes against baseline were tested with the signed-rank test {cite('wilcoxon')} and estimated with the "
-        f"Hodges-Lehmann estimate {cite('hodges')}{rules}; at least {s['n_min_pairs']} pairs were needed. p values of "
+        f"{tests}{rules}; at least {s['n_min_pairs']} pairs were needed. p values of "
         "the time points "
         f"were corrected after Holm {cite('holm')}. Supporting analyses were the mean change adjusted in the same way "
         f"(least squares, HC2 errors, Bell-McCaffrey degrees of freedom {cite('bell')}), the primary test on pairs of "
