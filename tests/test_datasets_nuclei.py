@@ -119,6 +119,17 @@ def test_brca_m2c(tmp_path: Path) -> None:
     assert {f.name for f in read_set("brca_m2c", tmp_path, splits=["train", "val"])} == {first.name, third.name}
 
 
+def test_brca_m2c_reads_every_listed_field_or_says_which_is_missing(tmp_path: Path) -> None:
+    make_brca_m2c(tmp_path, train=["7 30 1"], val=["7 30 2"], test=["7 30 3"])
+    listed = tmp_path / "brca_ds_train.txt"
+    listed.write_bytes(b"\xef\xbb\xbf" + listed.read_bytes())
+    assert len(read_set("brca_m2c", tmp_path)) == 3
+    next(tmp_path.glob("labels/*A0DN*")).unlink()
+    with pytest.raises(DataError, match=r"labels of a listed field are missing \(found .*A0DN"):
+        read_set("brca_m2c", tmp_path)
+    assert len(read_set("brca_m2c", tmp_path, splits=["val", "test"])) == 2
+
+
 def test_brca_m2c_bad_files(tmp_path: Path) -> None:
     make_brca_m2c(tmp_path, train=["7 30 1"], val=["7 30 4"])
     with pytest.raises(DataError, match=r"brca_ds_test\.txt: list is missing"):

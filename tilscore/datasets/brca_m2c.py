@@ -45,12 +45,16 @@ def read_brca_m2c(
 
     Raises
     ------
-    DataError : not this layout, an unknown class, or an image that is missing or damaged.
+    DataError : not this layout, an unknown class, or an image or labels of a listed field that are missing or damaged.
     ConfigError : no such part.
     """
     wanted = _fields(root, chosen(splits, SPLITS, option="splits", where=root))
-    for table in found_files(root, "labels/*_gt_class_coords.txt", what="labels/<field>_gt_class_coords.txt"):
-        name = table.name.removesuffix("_gt_class_coords.txt")
+    ending = "_gt_class_coords.txt"
+    tables = {t.name.removesuffix(ending): t for t in found_files(root, f"labels/*{ending}", what=f"labels/*{ending}")}
+    lost = sorted(wanted - set(tables))
+    if lost:
+        raise DataError("labels of a listed field are missing", where=root, found=lost[0], do="unpack the set again")
+    for name, table in tables.items():
         if name not in wanted:
             continue
         (x, y), label = _cells(table, classes)
@@ -76,7 +80,7 @@ def _fields(root: Path, splits: set[str]) -> set[str]:
     for split in sorted(splits):
         path = root / f"brca_ds_{split}.txt"
         try:
-            out |= {line.strip().removesuffix(".png") for line in path.read_text(encoding="utf-8").splitlines()}
+            out |= {line.strip().removesuffix(".png") for line in path.read_text(encoding="utf-8-sig").splitlines()}
         except (OSError, ValueError) as err:
             raise DataError("list is missing or damaged", where=path, found=err, do="unpack the set again") from err
     return out - {""}
