@@ -60,3 +60,25 @@ def test_own_layout_knows_its_fields(tmp_path: Path) -> None:
     text(tmp_path / "fields.csv", "name,patient\na,P1\nb,P1\n")
     with pytest.raises(DataError, match=r"not there \(found b\); give the names of the annotated images, e.g. a"):
         read_plain(tmp_path, 0.5)
+
+
+@pytest.mark.parametrize("place", ["41.5,4", "3,31.2", "-1.5,4", "3,-300"])
+def test_nuclei_off_the_image_are_of_another(tmp_path: Path, place: str) -> None:
+    plain_field(tmp_path)
+    text(tmp_path / "a_cells.csv", "x_px,y_px,label\n0,0,other\n40.5,30.5,stromal\n")
+    assert len(read_plain(tmp_path, 0.5)[0].label) == 2
+    text(tmp_path / "a_cells.csv", f"x_px,y_px,label\n0,0,other\n{place},stromal\n")
+    with pytest.raises(DataError, match=r"nuclei off the image \(found row 2, 1 in all\); is it of a\.png"):
+        read_plain(tmp_path, 0.5)
+
+
+@pytest.mark.parametrize("name", ["b_regions.png", "b_known.png"])
+def test_a_mask_without_a_table_of_nuclei_is_not_passed_over(tmp_path: Path, name: str) -> None:
+    plain_field(tmp_path)
+    picture(tmp_path / "b.png")
+    assert len(read_plain(tmp_path, 0.5)) == 1
+    mask(tmp_path / name, np.ones((30, 40), np.uint8))
+    with pytest.raises(DataError, match=rf"{name}: a mask of a field without a table of nuclei; put b_cells\.csv"):
+        read_plain(tmp_path, 0.5)
+    text(tmp_path / "b_cells.csv", "x_px,y_px,label\n")
+    assert len(read_plain(tmp_path, 0.5)) == 2

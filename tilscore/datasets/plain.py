@@ -22,6 +22,8 @@ from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.labels import UNKNOWN, Cell, Region
 
+OFF_PX = 1.0
+"""A centre this far off the image is on its border, by another way to count pixels."""
 CLASSES = ClassMap(cells=(*(Entry(c.name.lower(), c) for c in Cell), Entry("", UNTYPED)))
 
 
@@ -40,6 +42,11 @@ def read_plain(root: Path, mpp: float, *, source: str | None = None, classes: Cl
     if not tables:
         raise DataError("no <name>_cells.csv in this folder", where=root, do="give the folder of an annotated set")
     names = [t.name.removesuffix("_cells.csv") for t in tables]
+    for mask in sorted([*root.glob("*_regions.png"), *root.glob("*_known.png")]):
+        field = mask.name.removesuffix("_regions.png").removesuffix("_known.png")
+        if field not in names:
+            do = f"put {field}_cells.csv beside it; a header alone says that there is no nucleus"
+            raise DataError("a mask of a field without a table of nuclei", where=mask, do=do)
     facts = read_facts(root, {name: f"{name}.png" for name in names})
     return [_read_field(t, mpp, source or root.name, facts, classes) for t in tables]
 
@@ -57,6 +64,11 @@ def _read_field(table: Path, mpp: float, source: str, facts: Facts, classes: Cla
     lost = np.flatnonzero(~np.isfinite(x + y))
     if len(lost):
         raise DataError("a nucleus without a place", where=table, found=f"row {lost[0] + 1}", do="give x_px and y_px")
+    height, width = bgr.shape[:2]
+    off = np.flatnonzero((x < -OFF_PX) | (y < -OFF_PX) | (x > width + OFF_PX) | (y > height + OFF_PX))
+    if len(off):
+        found, do = f"row {off[0] + 1}, {len(off)} in all", f"is it of {name}.png, and in its pixels?"
+        raise DataError("nuclei off the image", where=table, found=found, do=do)
     known = _mask(table.with_name(f"{name}_known.png"), bgr.shape[:2])
     return Sample(
         source=source,
