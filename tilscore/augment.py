@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tilscore.config import check_ranges
 from tilscore.datasets.sample import Sample
+from tilscore.errors import ConfigError
 from tilscore.labels import UNKNOWN
 from tilscore.modelcard import MPP
 
@@ -44,6 +46,16 @@ class AugmentConfig:
     noise_chance: float = 0.25
     noise_sd: float = 6.0
     """Largest standard deviation of sensor noise in grey levels."""
+
+    def __post_init__(self) -> None:
+        chances = dict.fromkeys([f.name for f in fields(self) if f.name.endswith("_chance")], (0, 1))
+        shares = dict.fromkeys(("stain_gain", "colour_gain"), (0, 0.99))
+        scans = {"mpp_low": (0.05, 5), "mpp_high": (0.05, 5), "coarse_mpp_high": (MPP, 50)}
+        check_ranges(self, "augment", **chances, **shares, **scans, stain_shift=(0, 10), blur_sigma_px=(0.3, 50))
+        check_ranges(self, "augment", jpeg_quality_low=(1, 94), noise_sd=(1, 255))
+        if self.mpp_low > self.mpp_high:
+            found = f"{self.mpp_low} to {self.mpp_high}"
+            raise ConfigError("mpp_low is above mpp_high", where="augment", found=found)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tilscore.augment import Crop
+from tilscore.config import check_ranges
 from tilscore.labels import UNKNOWN, Cell, Region
 from tilscore.modelcard import CELL_STRIDE, REGION_STRIDE
 from tilscore.nets import CellMaps
@@ -42,6 +43,11 @@ class LossConfig:
     regions: float = 1.0
     lesson: float = 0.5
     """Share of what teachers say in the target, where there are teachers; what nobody annotated they alone tell."""
+
+    def __post_init__(self) -> None:
+        widths = dict.fromkeys(("spacing_share", "sigma_low_px", "sigma_high_px", "type_radius_px"), (0.01, 100))
+        weights = dict.fromkeys(("type_weights", "detection", "types", "offset", "regions"), (0, 1e6))
+        check_ranges(self, "loss", **widths, **weights, lesson=(0, 1))
 
 
 class Targets(NamedTuple):

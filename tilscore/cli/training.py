@@ -70,7 +70,7 @@ def train(args: argparse.Namespace) -> int:
     from tilscore.train import TrainConfig, describe, train
 
     cfg = load_config(TrainConfig, args.config)
-    if args.steps:
+    if args.steps is not None:
         cfg = replace(cfg, steps=args.steps, steps_per_epoch=min(cfg.steps_per_epoch, args.steps))
     if args.init:
         cfg = replace(cfg, init=args.init)

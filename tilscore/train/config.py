@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tilscore.augment import AugmentConfig
-from tilscore.modelcard import NetConfig
+from tilscore.config import check_ranges
+from tilscore.errors import ConfigError
+from tilscore.modelcard import SIZE_MULTIPLE, NetConfig
 from tilscore.targets import LossConfig
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,10 @@ class SetConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of the layout's reader, e.g. `organs` of PanNuke."""
 
+    def __post_init__(self) -> None:
+        resolutions = {"mpp": (0.05, 5), "mpp_low": (0.05, 5)}
+        check_ranges(self, "sets", **resolutions, weight=(0, 1e6), coarse_chance=(0, 1), shift_px=(-100, 100))
+
     @property
     def source(self) -> str:
         """Its name, the `source` of its samples."""
@@ -57,6 +65,9 @@ class PhantomSetConfig:
     n: int = 96
     size_px: int = 512
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "phantoms", n=(0, 1e5), size_px=(40, 8192), weight=(0, 1e6))
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ class TrainConfig:
     weight_decay: float = 0.02
     ema_decay: float = 0.995
     """Of the weights' moving average, which is what is validated and kept."""
-    precision: str = "32-true"
+    precision: Precision = "32-true"
     """Lightning's precision. bf16-mixed is for GPUs and CPUs that compute in it; a CPU that does not takes float32."""
     devices: int | str = "auto"
     """Lightning's devices: a number of GPUs, or auto."""
@@ -111,3 +122,13 @@ class TrainConfig:
     """Parts for cross-validation."""
     split_by: Literal["patient", "centre"] = "patient"
     """What stays in one part: a patient (the image, where the set does not tell the patient), or a centre."""
+
+    def __post_init__(self) -> None:
+        counts = dict.fromkeys(("steps", "steps_per_epoch", "batch", "accumulate", "folds"), (1, 1e9))
+        more = dict.fromkeys(("patience", "workers", "threads", "stain_crops"), (0, 1e6))
+        rates = {"learning_rate": (1e-12, 10), "weight_decay": (0, 10), "ema_decay": (0, 0.999999)}
+        check_ranges(self, "train", **counts, **more, **rates, seed=(0, 2**32 - 1), crop_px=(SIZE_MULTIPLE, 4096))
+        if self.crop_px % SIZE_MULTIPLE:
+            raise ConfigError(f"must be a multiple of {SIZE_MULTIPLE}", where="train.crop_px", found=self.crop_px)
+        if self.sets and not any([*(c.weight for c in self.sets), self.phantoms.n * self.phantoms.weight]):
+            raise ConfigError("no set has a weight: there is nothing to show", where="sets", do="give one above 0")
