@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 import sys
@@ -118,6 +119,34 @@ def test_an_unknown_model_names_those_at_hand(folder: Path, monkeypatch: pytest.
     monkeypatch.setenv("TILSCORE_MODELS", str(folder.parent))
     with pytest.raises(ModelError, match="small"):
         find_model("smal")
+
+
+@pytest.mark.parametrize(("last", "gets"), [("model.safetensors", "new"), (".config.json.next", "old"), ("", "old")])
+def test_a_process_that_is_killed_while_it_writes_leaves_a_model(
+    net: TilNet, folder: Path, last: str, gets: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the file `last` is in its place: the model is the old or the new one, and can be written again."""
+    torch.manual_seed(7)
+    idents, new = {"old": find_model(str(folder)).ident}, TilNet().eval()
+    cfg = ModelConfig(name="small", detection_threshold=0.42)
+    idents["new"] = save_model(folder.with_name("whole"), new, cfg).ident
+    put = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if last:
+            put(source, target)
+        if Path(target).name == last or not last:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_model(folder, new, cfg)
+    monkeypatch.setattr("os.replace", put)
+    assert find_model(str(folder)).ident == idents[gets]
+    assert verify_model(folder)[0] == []
+    assert save_model(folder, net, ModelConfig(name="small", detection_threshold=0.31)).ident == idents["old"]
+    assert find_model(str(folder)).ident == idents["old"]
+    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
 
 
 def test_a_saved_model_has_a_card_that_a_person_completes(net: TilNet, folder: Path) -> None:

@@ -28,6 +28,8 @@ DEFAULT_MODEL = "tilscore-lite"
 PICKLES = {".pt", ".pth", ".ckpt", ".pkl", ".bin"}
 _ACTIVATIONS = "activations."
 """Names of tensors of `model.safetensors` that are no weights begin so."""
+_NEXT = ".config.json.next"
+"""The config of weights that are about to be written: where a process ends between the two files, it is theirs."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -115,6 +117,8 @@ def save_model(
 ) -> Model:
     """Write `model.safetensors`, then `config.json` with its hash, and a card.
 
+    A process that is killed on the way leaves a model that can be used: the old one or the new one (`check_weights`).
+
     Parameters
     ----------
     activations : as `quantise.observe` finds them; with them CPUs run the model in int8.
@@ -129,8 +133,10 @@ def save_model(
             tensors |= {f"{_ACTIVATIONS}{name}.{part}": value.contiguous() for part, value in seen._asdict().items()}
         save_file(tensors, beside)
         beside.chmod(0o644)
-    model = Model(folder, replace(cfg, weights_sha256=sha256(weights)))
+        model = Model(folder, replace(cfg, weights_sha256=sha256(beside)))
+        write_json(folder / _NEXT, as_values(model.config))
     write_config(model)
+    (folder / _NEXT).unlink()
     if card is not None:
         write_text(model.card, card)
     return model
@@ -241,15 +247,15 @@ def check_name(name: str, *, where: Path | None = None) -> None:
         raise ModelError("cannot be a model's name", where=where, found=name, do=do)
 
 
-def read_model(folder: Path) -> Model:
-    """Read and check `config.json`; the weights are not touched.
+def read_model(folder: Path, name: str = "config.json") -> Model:
+    """Read and check `config.json`, or another file of its kind; the weights are not touched.
 
     Raises
     ------
     ModelError : no config, one of another format, or a name, classes or a resolution that no model has here.
     ConfigError : a key or value that is none.
     """
-    path = folder / "config.json"
+    path = folder / name
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
@@ -267,11 +273,13 @@ def read_model(folder: Path) -> Model:
 
 
 def check_weights(model: Model) -> Model:
-    """The model itself, when its weights are those that `config.json` names."""
+    """The model, when its weights are those that `config.json` names, or those that it was about to name."""
     if not model.weights.is_file():
         raise ModelError("weights are missing", where=model.weights, do="copy model.safetensors beside config.json")
     found = sha256(model.weights)
     if found != model.config.weights_sha256:
+        if (model.folder / _NEXT).is_file() and (new := read_model(model.folder, _NEXT)).config.weights_sha256 == found:
+            return new
         do = "copy the model again"
         raise ModelError("weights are not those of config.json (sha256)", where=model.weights, found=found[:12], do=do)
     return model
