@@ -1,8 +1,9 @@
-"""What the network is taught of a nucleus: how broad its peak is, and what a wrong probability costs."""
+"""What the network is shown and taught of a nucleus: its place, how broad its peak is, what an error costs."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tiny_sets import sample
 
 from tilscore.augment import plain_crop
+from tilscore.datasets import Sample
 from tilscore.nets import CellMaps
 from tilscore.targets import LossConfig, Targets, encode, loss
 
@@ -68,3 +70,16 @@ def test_detection_is_the_quality_focal_loss(y: float, p: float) -> None:
     want = (y - p) ** 2 * -(y * math.log(p) + (1 - y) * math.log(1 - p)) / 8
     assert detection_loss(y, p) == pytest.approx(want, rel=1e-3, abs=1e-6)
     assert detection_loss(y, y) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_narrow_field_is_shown_as_it_is_and_not_as_a_square() -> None:
+    """100 x 20 um at 0.25 um/px: a square would be four times the pixels of the field."""
+    image = np.random.default_rng(0).integers(0, 255, (80, 400, 3), np.uint8)
+    at = np.array([3.0, 399.0], np.float32)
+    narrow = Sample("n", "s", image, 0.25, at, at / 5, np.zeros(2, np.int8), known=np.ones((80, 400), bool))
+    for field in (narrow, replace(narrow, image=image.transpose(1, 0, 2), x_px=at / 5, y_px=at, known=narrow.known.T)):
+        crop = plain_crop(field)
+        assert sorted(crop.image.shape) == [3, 64, 224]
+        assert crop.known.shape == crop.regions.shape == crop.image.shape[:2]
+        assert crop.known.sum() == 40 * 200
+        np.testing.assert_allclose(np.sort([crop.x_px, crop.y_px], axis=0), [at / 10, at / 2])

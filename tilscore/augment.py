@@ -60,15 +60,15 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class Crop:
-    """A square crop at the network's resolution.
+    """A crop at the network's resolution: square where it is random, a whole field else.
 
     Parameters
     ----------
-    image : [s s 3] uint8.
+    image : [h w 3] uint8.
     x_px, y_px : [n] float32, centres in continuous crop pixels; some lie just outside.
     label : [n] int8.
-    known : [s s] bool.
-    regions : [s s] uint8.
+    known : [h w] bool.
+    regions : [h w] uint8.
     """
 
     image: NDArray[np.uint8]
@@ -81,12 +81,17 @@ class Crop:
     """The image before its colours were changed and it was degraded."""
 
 
-def crop_at(sample: Sample, matrix: NDArray[np.float64], size_px: int) -> Crop:
-    """The crop that `matrix` (2 x 3, sample pixel edges to crop pixel edges) cuts out of `sample`."""
+def crop_at(sample: Sample, matrix: NDArray[np.float64], size_px: int | tuple[int, int]) -> Crop:
+    """The crop that `matrix` (2 x 3, sample pixel edges to crop pixel edges) cuts out of `sample`.
+
+    Parameters
+    ----------
+    size_px : its side, or its width and height.
+    """
     # cv2 counts from pixel centres; the matrix from pixel edges.
     centre = matrix.copy()
     centre[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
-    size = (size_px, size_px)
+    size = (size_px, size_px) if isinstance(size_px, int) else size_px
     reduce = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     image, of_image = sample.image, centre.copy()
     if reduce < 0.75:
@@ -95,14 +100,14 @@ def crop_at(sample: Sample, matrix: NDArray[np.float64], size_px: int) -> Crop:
     height, width = image.shape[:2]
     known = np.ones((height, width), np.uint8) if sample.known is None else sample.known.astype(np.uint8)
     if sample.regions is None:
-        regions = np.full((size_px, size_px), UNKNOWN, np.uint8)
+        regions = np.full(size[::-1], UNKNOWN, np.uint8)
     else:
         warped = cv2.warpAffine(sample.regions, centre, size, flags=cv2.INTER_NEAREST, borderValue=UNKNOWN)
         regions = np.asarray(warped, np.uint8)
     warped = cv2.warpAffine(image, of_image, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     seen = np.asarray(warped, np.uint8)
     xy = np.stack([sample.x_px, sample.y_px], 1) @ matrix[:, :2].T + matrix[:, 2]
-    near = ((xy > -8) & (xy < size_px + 8)).all(1)
+    near = ((xy > -8) & (xy < np.add(size, 8))).all(1)
     return Crop(
         image=seen,
         x_px=xy[near, 0].astype(np.float32),
@@ -132,11 +137,10 @@ def random_crop(sample: Sample, size_px: int, cfg: AugmentConfig, rng: np.random
 
 
 def plain_crop(sample: Sample, mpp: float = MPP, multiple: int = 32) -> Crop:
-    """The whole field at `mpp`, padded on the right and below to a square that is a multiple of `multiple`."""
+    """The whole field at `mpp`, padded on the right and below to sides that are multiples of `multiple`."""
     scale = sample.mpp / mpp
-    longest = max(sample.image.shape[:2]) * scale
-    size = int(np.ceil(longest / multiple - 1e-6)) * multiple
-    return crop_at(sample, np.array([[scale, 0, 0], [0, scale, 0]], float), size)
+    height, width = (int(np.ceil(n * scale / multiple - 1e-6)) * multiple for n in sample.image.shape[:2])
+    return crop_at(sample, np.array([[scale, 0, 0], [0, scale, 0]], float), (width, height))
 
 
 def _place(rng: np.random.Generator, length: int, half: float) -> float:
