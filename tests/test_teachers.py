@@ -22,7 +22,9 @@ from tilscore.modelcard import ModelConfig, NetConfig
 from tilscore.modelstore import save_model
 from tilscore.nets import CellMaps, TilNet
 from tilscore.targets import Lesson, LossConfig, Targets, encode, loss
-from tilscore.train.teachers import Teachers, check_teachers
+from tilscore.train.config import SetConfig, TrainConfig
+from tilscore.train.folder import note_run
+from tilscore.train.teachers import Teachers, check_start, check_teachers
 
 SMALL = NetConfig(width=16)
 
@@ -146,3 +148,20 @@ def test_a_teacher_that_may_know_what_is_held_out_is_refused(tmp_path: Path) -> 
         check_teachers([model], ["s/a"])
     (run / "run.json").write_text(json.dumps({"held_out": ["s/b", "s/a"]}))
     check_teachers([model], ["s/a"])
+
+
+def test_a_start_that_learned_what_is_held_out_is_refused(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    model = str(save_model(run / "model", TilNet(SMALL), ModelConfig(name="t", net=SMALL)).folder)
+    check_start(model, ["s/a"])
+    check_start("", ["s/a"])
+    cfg = TrainConfig("t", (SetConfig("s"),))
+    note_run(cfg, run, {"held_out": []})
+    check_start(model, [])
+    check_start(model, ["other/a", "s2/a"])
+    with pytest.raises(ConfigError, match=r"learned from fields held out \(found s/a\)"):
+        check_start(model, ["other/a", "s/a"])
+    note_run(cfg, run, {"held_out": ["s/a", "s/b"]})
+    check_start(model, ["s/a"])
+    with pytest.raises(ConfigError, match="found s/c"):
+        check_start(model, ["s/a", "s/c"])

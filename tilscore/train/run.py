@@ -36,7 +36,7 @@ from tilscore.train.data import Crops, field_id, make_phantoms, present, read_se
 from tilscore.train.depthwise import speed_up_depthwise
 from tilscore.train.folder import check_folder, check_held, last_checkpoint, next_log, note_run
 from tilscore.train.observed import observed
-from tilscore.train.teachers import Teachers, check_teachers
+from tilscore.train.teachers import Teachers, check_start, check_teachers
 
 
 class Task(L.LightningModule):
@@ -171,6 +171,7 @@ def train(
     if going_on:
         check_held(out, [field_id(s) for s in held])
     check_teachers(cfg.teachers, [field_id(s) for s in held])
+    check_start(cfg.init, [field_id(s) for s in held])
     learn += make_phantoms(cfg) if cfg.phantoms.n else []
     precision = usable_precision(cfg.precision, native_bfloat16(pick_device("auto")))
     if precision != cfg.precision:
