@@ -103,3 +103,11 @@ def test_a_name_that_no_model_can_have_is_refused_before_the_training(data: Path
     with pytest.raises(ModelError, match=r"cannot be a model's name \(found my model\)"):
         train(cfg, data, tmp_path / "r", progress=False)
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    "number", ["--threshold=1.5", "--threshold=0", "--radius=-1", "--radius=nan", "--bootstrap=-5"]
+)
+def test_numbers_under_which_nothing_is_found_are_refused(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--config", "x.yaml", "--data", ".", "--model", "m", number]) == 2
+    assert f"no such {number.partition('=')[0]}" in capsys.readouterr().err

@@ -99,6 +99,7 @@ def evaluate(args: argparse.Namespace) -> int:
         raise UsageError("--calibrate needs --folds", do="a model is not calibrated on fields that it was trained on")
     if args.calibrate and args.threshold is not None:
         raise UsageError("--calibrate finds the threshold itself", found=args.threshold, do="leave out --threshold")
+    _check_numbers(args)
     if args.int8 and args.turns != 1:
         raise UsageError("int8 is for one view", found=f"--turns {args.turns}", do="leave out --turns, or --int8")
     cfg = load_config(TrainConfig, args.config)
@@ -118,6 +119,14 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.out or args.html:
         report(fields, out_json=args.out, html=args.html, title=title, n_bootstrap=args.bootstrap)
     return 0
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    """Refuse numbers under which nothing would be found, or paired: figures of 0 look like a bad model."""
+    for name, low, high in (("threshold", 0, 1), ("radius", 0, 100), ("bootstrap", -1, 1e6)):
+        value = getattr(args, name)
+        if value is not None and not low < value < high:
+            raise UsageError(f"no such --{name}", found=value, do=f"give one above {low} and below {high:g}")
 
 
 def _calibrate(address: str, fields: list[FieldResult]) -> None:
