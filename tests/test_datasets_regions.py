@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_sets import EPI, INF, OTH, SLIDE, mask, nuclei, picture, squares, text
 
 from tilscore.datasets import UNTYPED, read_set
@@ -108,6 +109,16 @@ def test_bcss(tmp_path: Path) -> None:
     assert row[20] == tum
     assert (got.known.any(), len(got.label)) == (False, 0), "no nucleus is labelled, so none is a negative"
     assert (got.mpp, got.patient, got.centre) == (0.25, "TCGA-A1-A0SK", "TCGA-A1")
+
+
+def test_a_mask_with_a_palette_is_its_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "masks" / f"{make_bcss(tmp_path)}.png"
+    (plain,) = read_set("bcss", tmp_path)
+    coloured = Image.fromarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)).convert("P")
+    coloured.putpalette([channel for i in range(256) for channel in (255 - i, i, 7 * i % 256)])
+    coloured.save(path)
+    (got,) = read_set("bcss", tmp_path)
+    np.testing.assert_array_equal(got.regions, plain.regions)
 
 
 def test_bcss_errors(tmp_path: Path) -> None:
@@ -216,6 +227,11 @@ def test_tiger_errors(tmp_path: Path) -> None:
     base = make_tiger(tmp_path / "b")
     (base / "tissue-cells" / "masks" / "100B_[10779, 11621, 12102, 12874].png").unlink()
     with pytest.raises(DataError, match="mask is missing"):
+        read_set("tiger", base)
+    base = make_tiger(tmp_path / "c")
+    (damaged,) = (base / "tissue-cells" / "masks").glob("100S*.tif")
+    damaged.write_bytes(damaged.read_bytes()[:90])
+    with pytest.raises(DataError, match="mask is missing or damaged"):
         read_set("tiger", base)
     (base / "tissue-cells" / "tiger-coco.json").write_text("{")
     with pytest.raises(DataError, match="COCO file is missing or damaged"):

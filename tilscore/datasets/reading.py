@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tilscore.errors import ConfigError, DataError
 
@@ -41,28 +42,36 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
 
 def _read_tiff(path: Path) -> NDArray[np.uint8]:
-    import tifffile
-
-    try:
-        pixels = np.asarray(tifffile.imread(path))
-    except (OSError, ValueError, tifffile.TiffFileError) as err:
-        raise DataError("image is missing or damaged", where=path, found=err, do="unpack or download it again") from err
+    pixels = _tiff_array(path, "image")
     if pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or pixels.dtype != np.uint8:
         raise DataError("is not an 8-bit colour image", where=path, found=f"{pixels.shape} {pixels.dtype}")
     return np.ascontiguousarray(pixels[..., :3])
 
 
+def _tiff_array(path: Path, what: str) -> np.ndarray:
+    import tifffile
+
+    try:
+        return np.asarray(tifffile.imread(path))
+    except (OSError, ValueError, tifffile.TiffFileError) as err:
+        do = "unpack or download it again"
+        raise DataError(f"{what} is missing or damaged", where=path, found=err, do=do) from err
+
+
 def read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """A mask [h w] or [h w 3] (channels in the file's order, red first) of an image of `shape`.
+
+    Where a file has a palette, its numbers are the mask, not the colours that they are shown in.
 
     Raises
     ------
     DataError : missing, damaged, of another size than its image, or with values that do not fit into 8 bits.
     """
+    mask: np.ndarray | None
     if path.suffix.lower() in (".tif", ".tiff") and path.is_file():
-        import tifffile
-
-        mask: np.ndarray | None = np.asarray(tifffile.imread(path))
+        mask = _tiff_array(path, "mask")
+    elif (numbered := _palette_numbers(path)) is not None:
+        mask = numbered
     else:
         mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
         mask = mask[..., 2::-1] if mask is not None and mask.ndim == 3 else mask
@@ -73,6 +82,15 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     if mask.min(initial=0) < 0 or mask.max(initial=0) > 255:
         raise DataError("mask holds a value beyond 0 to 255", where=path, found=f"{mask.min()} to {mask.max()}")
     return np.ascontiguousarray(mask, np.uint8)
+
+
+def _palette_numbers(path: Path) -> np.ndarray | None:
+    """[h w] numbers of a picture with a palette; None where it has none, or is none."""
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture) if picture.mode == "P" else None
+    except (OSError, ValueError):
+        return None
 
 
 def read_mat(path: Path, *keys: str) -> dict[str, np.ndarray]:
