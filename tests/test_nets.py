@@ -10,7 +10,7 @@ from torch import nn
 from tilscore.backends import Backend
 from tilscore.backends.openvino_backend import OpenVinoBackend, convert
 from tilscore.backends.torch_backend import TorchBackend
-from tilscore.errors import UsageError
+from tilscore.errors import ConfigError, UsageError
 from tilscore.modelcard import NetConfig
 from tilscore.nets import N_TURNS, CellMaps, TilNet, turned
 from tilscore.train.depthwise import speed_up_depthwise
@@ -179,3 +179,9 @@ class TestDepthwise:
         speed_up_depthwise(fast)
         assert list(plain.state_dict()) == list(fast.state_dict())
         assert [type(m) is nn.Conv2d for m in fast] == [False, False, True]
+
+
+def test_an_encoder_that_is_none_is_refused() -> None:
+    for name in ("efficientnet_lite99", "vit_tiny_patch16_224"):
+        with pytest.raises(ConfigError, match=rf"net\.encoder: .*found {name}"):
+            TilNet(NetConfig(encoder=name))

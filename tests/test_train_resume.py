@@ -15,7 +15,7 @@ from tiny_sets import picture, text
 from tilscore.cli import main
 from tilscore.config import load_config
 from tilscore.errors import ConfigError, DataError
-from tilscore.modelcard import Calibration, ModelConfig
+from tilscore.modelcard import Calibration, ModelConfig, NetConfig
 from tilscore.modelstore import find_model, save_model
 from tilscore.nets import TilNet
 from tilscore.targets import LossConfig
@@ -69,14 +69,17 @@ def test_the_calibration_of_the_start_is_not_lost(data: Path, tmp_path: Path) ->
     """A resume that forgets --init is refused; before, it ended in a model without the calibration it had inherited."""
     torch.manual_seed(0)
     fitted = Calibration(detection_shift=0.5, fitted_on="36 fields")
-    start = str(save_model(tmp_path / "start", TilNet(), ModelConfig(name="start", calibration=fitted)).folder)
+    net = NetConfig(width=32)
+    own = ModelConfig(name="start", net=net, calibration=fitted)
+    start = str(save_model(tmp_path / "start", TilNet(net), own).folder)
     args = ["train", "--config", str(CONFIG), "--data", str(data), "--out", str(tmp_path / "r"), "--quiet"]
     assert main([*args, "--init", start, "--steps", "2"]) == 0
     before = find_model(str(tmp_path / "r" / "model")).config.calibration
     assert before.detection_shift == 0.5
     assert main([*args, "--resume"]) == 2
     assert find_model(str(tmp_path / "r" / "model")).config.calibration == before
-    assert load_config(TrainConfig, tmp_path / "r" / "config.yaml").init == start
+    noted = load_config(TrainConfig, tmp_path / "r" / "config.yaml")
+    assert (noted.init, noted.net) == (start, net), "the network that was trained, not the config's"
     assert main([*args, "--init", start, "--resume"]) == 0, "more steps, and so other epochs, are no other run"
     assert find_model(str(tmp_path / "r" / "model")).config.calibration == before
 

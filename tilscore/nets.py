@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tilscore.errors import UsageError
+from tilscore.errors import ConfigError, UsageError
 from tilscore.labels import Cell, Region
 from tilscore.modelcard import CELL_STRIDE, NetConfig
 
@@ -42,14 +42,32 @@ def conv_block(n_in: int, n_out: int, kernel: int = 3, stride: int = 1) -> nn.Se
     )
 
 
+def _encoder(name: str) -> nn.Module:
+    """A timm encoder with features at strides 2, 4, 8, 16 and 32."""
+    do = "name one with features at strides 2, 4, 8, 16 and 32"
+    try:
+        encoder = timm.create_model(name, features_only=True, pretrained=False)
+    except (RuntimeError, AttributeError, ValueError) as err:
+        raise ConfigError("timm makes no such encoder", where="net.encoder", found=name, do=do) from err
+    strides = encoder.feature_info.reduction()  # type: ignore[operator, union-attr]
+    if strides != [2, 4, 8, 16, 32]:
+        raise ConfigError(f"an encoder with features at strides {strides}", where="net.encoder", found=name, do=do)
+    return encoder
+
+
 class TilNet(nn.Module):
-    """RGB at 0.5 um/px to cell maps at 1 um/px and region logits at 4 um/px, in one forward pass."""
+    """RGB at 0.5 um/px to cell maps at 1 um/px and region logits at 4 um/px, in one forward pass.
+
+    Raises
+    ------
+    ConfigError : timm has no such encoder, or it lacks a level of the pyramid.
+    """
 
     def __init__(self, cfg: NetConfig | None = None) -> None:
         super().__init__()
         self.cfg = cfg or NetConfig()
         width = self.cfg.width
-        self.encoder = timm.create_model(self.cfg.encoder, features_only=True, pretrained=False)
+        self.encoder = _encoder(self.cfg.encoder)
         channels: list[int] = self.encoder.feature_info.channels()  # type: ignore[operator, union-attr]
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels[2:])
         self.smooth_8 = conv_block(width, width)

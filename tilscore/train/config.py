@@ -79,6 +79,7 @@ class TrainConfig:
     sets: tuple[SetConfig, ...]
     phantoms: PhantomSetConfig = field(default_factory=PhantomSetConfig)
     net: NetConfig = field(default_factory=NetConfig)
+    """Shape of the network; with `init` it is that model's."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     seed: int = 1

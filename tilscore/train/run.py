@@ -161,6 +161,8 @@ def train(
         raise ConfigError("blend is a share of what was trained from `init`", found=cfg.blend, do="use 1, or give init")
     check_name(cfg.name)
     cfg = present(cfg, data)  # what the run folder says it learned from, and what a resumed run is held against
+    if cfg.init:
+        cfg = replace(cfg, net=find_model(cfg.init).config.net)
     # Several devices have a process each, and those that the first one starts find what it has written.
     is_first, last = not getattr(rank_zero_only, "rank", 0), last_checkpoint(out)
     going_on = check_folder(cfg, out, resume=resume) if is_first else resume and last.exists()
