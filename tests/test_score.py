@@ -292,6 +292,16 @@ def test_a_given_area_without_tumour_is_scored_and_flagged() -> None:
     assert (out.status, out.reasons) == ("not_evaluable", ("roi_left_out",))
 
 
+@pytest.mark.parametrize("kind", ["exclude", "benign"])
+def test_a_given_area_on_glass_is_empty_whatever_was_drawn_elsewhere(kind: str) -> None:
+    regions, tissue = with_nest()
+    tissue.values[:, :100] = Area.GLASS
+    roi, elsewhere = np.zeros(GRID.shape, bool), np.zeros(GRID.shape, bool)
+    roi[:, :150], elsewhere[:, 300:] = True, True
+    score = score_slide(Cells.empty(), regions, tissue, drawn={"roi": roi, kind: elsewhere})
+    assert (score.status, score.reasons) == ("not_evaluable", ("roi_empty",))
+
+
 def test_json_there_and_back(tmp_path: Path) -> None:
     score = case("no_tumour")
     write_score(tmp_path / "score.json", score, "a", ScoreConfig())

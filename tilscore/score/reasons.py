@@ -11,7 +11,7 @@ REASONS = {
     "necrosis_only": "the tissue is necrotic: there is no living tumour to score around",
     "no_stroma": "the tumour bed holds no stroma",
     "stroma_too_small": "the tumour bed holds too little stroma for a score",
-    "roi_empty": "the given area holds no tissue",
+    "roi_empty": "the given area holds no sound tissue: glass, pen, blur and folds are none",
     "roi_left_out": "all tissue of the given area was drawn as not to be scored",
     "no_tumour_in_area": "under 0.01 mm2 of tumour was seen in the given area, which was scored as it is: see on the "
     "overlay whether tumour was missed",

@@ -21,7 +21,7 @@ from tilscore.score.config import ScoreConfig
 from tilscore.score.cores import Cores, core_scores, core_spread, find_cores
 from tilscore.score.exclusions import account, area_account
 from tilscore.score.numbers import Tils, make_numbers
-from tilscore.score.parts import Part, Parts, divide
+from tilscore.score.parts import Part, Parts, divide, histogram
 from tilscore.score.result import Score
 from tilscore.score.sites import bed_rules, rules
 from tilscore.space import BoxUm
@@ -151,8 +151,7 @@ def _why_not(parts: Parts, cfg: ScoreConfig, given: Mask | None) -> tuple[str, .
     inside = sum(parts.n_px[p] for p in Part if p >= Part.EDGE)
     stroma_mm2, tumour_mm2, necrosis_px = parts.mm2(Part.STROMA), parts.mm2(Part.TUMOUR), _necrosis_px(parts)
     if given is not None and not inside:
-        taken = parts.n_px[Part.EXCLUDED] + parts.n_px[Part.CRUSH]
-        return ("benign_only" if parts.n_px[Part.BENIGN] else "roi_left_out" if taken else "roi_empty",)
+        return (_why_empty(parts),)
     if given is None and (tumour_mm2 == 0 or tumour_mm2 < cfg.min_tumour_mm2):
         if parts.benign_drawn:
             return ("benign_only",)
@@ -160,6 +159,14 @@ def _why_not(parts: Parts, cfg: ScoreConfig, given: Mask | None) -> tuple[str, .
     if stroma_mm2 == 0:
         return ("necrosis_only" if 2 * parts.n_px[Part.NECROSIS] >= inside else "no_stroma",)
     return ("stroma_too_small",) if stroma_mm2 < cfg.min_stroma_mm2 else ()
+
+
+def _why_empty(parts: Parts) -> str:
+    """Code of what leaves a given area with nothing to score: what was drawn in it, wherever else such areas lie."""
+    held = histogram(parts.values[parts.reach])
+    if held[Part.BENIGN]:
+        return "benign_only"
+    return "roi_left_out" if held[Part.EXCLUDED] + held[Part.CRUSH] else "roi_empty"
 
 
 def _necrosis_px(parts: Parts) -> int:
