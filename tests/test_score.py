@@ -294,7 +294,7 @@ def test_a_given_area_without_tumour_is_scored_and_flagged() -> None:
 
 @pytest.mark.parametrize("kind", ["exclude", "benign"])
 def test_a_given_area_on_glass_is_empty_whatever_was_drawn_elsewhere(kind: str) -> None:
-    regions, tissue = with_nest()
+    regions, tissue = with_nest(200)
     tissue.values[:, :100] = Area.GLASS
     roi, elsewhere = np.zeros(GRID.shape, bool), np.zeros(GRID.shape, bool)
     roi[:, :150], elsewhere[:, 300:] = True, True
@@ -310,3 +310,11 @@ def test_json_there_and_back(tmp_path: Path) -> None:
     (tmp_path / "score.json").write_text("[]")
     with pytest.raises(DataError, match="is not a score"):
         read_score(tmp_path / "score.json")
+
+
+def test_words_hold_with_any_settings() -> None:
+    """A limit that was set differently is not told as the default one."""
+    cfg = ScoreConfig(little_stroma_mm2=10.0, little_tumour_mm2=10.0)
+    reasons = score_slide(Cells.empty(), *with_nest(200), cfg).reasons
+    assert reasons == ("little_tumour", "little_stroma")
+    assert not any("0." in REASONS[code] for code in (*reasons, "no_tumour_in_area"))

@@ -13,10 +13,10 @@ REASONS = {
     "stroma_too_small": "the tumour bed holds too little stroma for a score",
     "roi_empty": "the given area holds no sound tissue: glass, pen, blur and folds are none",
     "roi_left_out": "all tissue of the given area was drawn as not to be scored",
-    "no_tumour_in_area": "under 0.01 mm2 of tumour was seen in the given area, which was scored as it is: see on the "
-    "overlay whether tumour was missed",
-    "little_tumour": "under 0.02 mm2 of tumour: see on the overlay whether it is tumour, and whether some was missed",
-    "little_stroma": "under 0.1 mm2 of stroma: the score is uncertain",
+    "no_tumour_in_area": "hardly any tumour was seen in the given area, which was scored as it is: see on the overlay "
+    "whether tumour was missed",
+    "little_tumour": "very little tumour: see on the overlay whether it is tumour, and whether some was missed",
+    "little_stroma": "very little stroma: the score is uncertain",
     "wide_interval": "the 95 % interval of the density is wide: the score is uncertain",
     "no_interval": "the tissue is too small or too scattered for an interval: the score is uncertain",
     "beyond_calibration": "the number lies beyond what the calibration was made on: the calibrated sTIL % is its end",
@@ -28,7 +28,7 @@ REASONS = {
     "mpp_differs_from_file": "the resolution given by hand is not the one that the file states",
     "mpp_against_objective": "the resolution does not fit the objective that the file states",
 } | {rule.code: rule.text for rule in (*SITES.values(), *SPECIMENS.values()) if rule.code}
-"""What the codes of `reasons` mean."""
+"""What the codes of `reasons` mean; without figures, which the settings can change."""
 
 NOTES = {
     "site_unknown": "the site is not stated: scored by the rules of breast",
