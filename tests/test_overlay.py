@@ -314,8 +314,8 @@ def test_accounts_add_up(tmp_path: Path):
 
 
 def test_texts():
-    numbers = [number(v) for v in (None, 0.0, 0.01234, 5.0, 1234.6, float("nan"))]
-    assert numbers == ["-", "0", "0.0123", "5.00", "1,235", "-"]
+    numbers = [number(v) for v in (None, 0.0, 5.8e-6, 0.01234, 5.0, 1234.6, float("nan"))]
+    assert numbers == ["-", "0", "<0.001", "0.0123", "5.00", "1,235", "-"]
     long = shorten("x" * 500, face(20), 300)
     assert face(20).getlength(long) <= 300
     assert "…" in long

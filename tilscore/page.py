@@ -21,9 +21,12 @@ WASH: RGB = (247, 248, 250)
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number of `digits` significant digits with thousands marked; a dash for None or NaN."""
+    """A number of `digits` significant digits with thousands marked; a dash for None or NaN. Next to nothing is not
+    written out: a row of zeros says no more and does not fit."""
     if value is None or not math.isfinite(value):
         return "-"
+    if 0 < abs(value) < 0.0005:
+        return "<0.001" if value > 0 else ">-0.001"
     places = 0 if value == 0 else max(digits - 1 - math.floor(math.log10(abs(value))), 0)
     return f"{value:,.{places}f}"
 
