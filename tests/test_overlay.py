@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tilscore.cells import Cells
-from tilscore.draw import ColourScale, ScaleBar, cover_of, draw_scale_bar, shorten, warp
+from tilscore.draw import (
+    ColourScale,
+    ScaleBar,
+    cover_of,
+    draw_badges,
+    draw_frame,
+    draw_scale_bar,
+    shorten,
+    warp,
+)
 from tilscore.draw import font as face
 from tilscore.fieldpanels import draw_cells
 from tilscore.labels import CELL_COLOURS, Area, Cell, Region
@@ -198,6 +207,17 @@ def test_warp_is_zero_outside():
     grid = Grid(4.0, 10, 10)
     out = warp(np.ones(grid.shape, np.float32), grid, Window(grid, -3, 0, 16, 10))
     assert out.sum(0).tolist() == [0] * 3 + [10] * 10 + [0] * 3
+
+
+def test_a_badge_covers_no_label():
+    """A core's number must be legible where a field lies in its corner, on tissue of any colour."""
+    picture = np.full((400, 400, 3), 90, np.uint8)
+    label = draw_frame(picture, (100, 100, 220, 220), "core 1")
+    x0, y0, x1, y1 = (round(v) for v in label)
+    named = picture[y0:y1, x0:x1].copy()
+    assert (named.max(-1) > 220).mean() > 0.5, "a plate behind the label"
+    draw_badges(picture, [(140, 140, 200, 200), (300, 300, 380, 380)], labels=[label])
+    assert np.array_equal(picture[y0:y1, x0:x1], named)
 
 
 def test_colour_scale_rises_and_ends_at_its_top():

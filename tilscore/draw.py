@@ -6,6 +6,7 @@ Pictures are [h w 3] uint8 RGB. Covers are [h w] float32 in 0..1: how far a pixe
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -197,8 +198,9 @@ def badge(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, radius: int 
     draw.text((x, y), text, PAPER, font(round(radius * 1.2), bold=True), anchor="mm")
 
 
-def draw_badges(picture: Picture, boxes: list[Rect], radius: int = 15) -> None:
-    """Frame each box and number it from 1, in place; a number goes to the corner that is farthest from the others."""
+def draw_badges(picture: Picture, boxes: list[Rect], radius: int = 15, labels: Sequence[Rect] = ()) -> None:
+    """Frame each box and number it from 1, in place; a number goes to the corner that is farthest from the others and
+    from `labels`, which it must not cover."""
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     height, width = picture.shape[:2]
@@ -212,19 +214,36 @@ def draw_badges(picture: Picture, boxes: list[Rect], radius: int = 15) -> None:
         corners = [(min(max(x, radius), width - radius), min(max(y, radius), height - radius)) for x, y in corners]
         others = placed + [m for i, m in enumerate(middles) if i != number - 1]
         far = [min([math.dist(c, o) for o in others], default=0.0) for c in corners]
-        placed.append(corners[far.index(max(far))])
+        free = [all(_apart(c, label) > radius + 2 for label in labels) for c in corners]
+        placed.append(corners[max(range(len(corners)), key=lambda i: (free[i], far[i]))])
     for number, (x, y) in enumerate(placed, 1):
         badge(draw, x, y, str(number), radius)
     picture[:] = np.asarray(image)
 
 
-def draw_frame(picture: Picture, box: Rect, label: str) -> None:
-    """A thin grey frame with a label in its top left corner, in place."""
+def _apart(point: tuple[float, float], box: Rect) -> float:
+    """Distance of a point to a box; 0 inside."""
+    return math.hypot(*(max(low - p, p - high, 0.0) for p, low, high in zip(point, box[:2], box[2:], strict=True)))
+
+
+def draw_frame(picture: Picture, box: Rect, label: str, *, at_end: bool = False) -> Rect:
+    """A thin grey frame with a label on a white plate in its top left corner (`at_end`: lower right), in place.
+
+    Returns
+    -------
+    Where the label lies.
+    """
     image = Image.fromarray(picture)
-    draw = ImageDraw.Draw(image)
+    draw = ImageDraw.Draw(image, "RGBA")
     draw.rectangle(box, outline=MUTED, width=2)
-    draw.text((box[0] + 8, box[1] + 6), label, MUTED, font(18))
+    face = font(18)
+    w, h = math.ceil(face.getlength(label)) + 8, 24
+    x, y = (box[2] - w - 2, box[3] - h - 2) if at_end else (box[0] + 2, box[1] + 2)
+    x, y = max(min(x, picture.shape[1] - w), 0), max(min(y, picture.shape[0] - h), 0)
+    draw.rectangle((x, y, x + w, y + h), fill=(255, 255, 255, 225))
+    draw.text((x + 4, y + h / 2), label, INK, face, anchor="lm")
     picture[:] = np.asarray(image)
+    return x, y, x + w, y + h
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,13 +222,16 @@ def _overview(
     if maps.bed is not None:
         _draw_bed(out, maps, window)
         keys.insert(1, Key("line", BED_LINE, "Tumour bed", mm2(int(maps.bed.sum()) * regions.grid.pixel_mm2)))
+    labels = []
     if close.box.area_mm2 < 0.67 * window.box.area_mm2:
-        draw_frame(out, _pixels(close.box, window), "B, C")
+        labels.append(draw_frame(out, _pixels(close.box, window), "B, C", at_end=True))
     numbered = [c for c in cores if c["core"]]
     for core in numbered if len(numbered) > 1 else ():
-        draw_frame(out, _pixels(BoxUm(*core["box_um"]), window), f"core {core['core']}")
+        box = _pixels(BoxUm(*core["box_um"]), window)
+        # Many small fragments have no room for a word.
+        labels.append(draw_frame(out, box, f"core {core['core']}" if box[2] - box[0] > 80 else str(core["core"])))
     panel = _panel("Slide", view, out, window, tuple(keys), "")
-    draw_badges(out, [_pixels(f.box, window) for f in fields])
+    draw_badges(out, [_pixels(f.box, window) for f in fields], labels=labels)
     return panel
 
 
