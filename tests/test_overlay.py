@@ -313,6 +313,17 @@ def test_a_drawn_field_differs_from_the_plain_one_only_by_its_cells(tmp_path: Pa
     assert shown.n_cells[Cell.INFLAMMATORY] == 1
 
 
+def test_a_field_counts_what_it_shows(tmp_path: Path):
+    """TILs, cells and stroma are those of the square that is drawn, wherever the pixels of the map begin."""
+    with open_slide(a_slide(tmp_path, 1201, 1201), mpp=0.5) as slide:
+        regions, tissue = maps(slide.level0)
+        panels = draw_panels(slide, cells_at(lattice(0, 0, 600, 600, 3)), regions, tissue, SMALL)
+    assert panels.fields
+    for shown in panels.fields:
+        assert shown.field.n_tils == shown.n_cells[Cell.INFLAMMATORY]
+        assert shown.field.stroma_mm2 == pytest.approx(0.0625)
+
+
 def test_accounts_add_up(tmp_path: Path):
     with open_slide(a_slide(tmp_path, 600, 400), mpp=0.5) as slide:
         regions, tissue = maps(slide.level0)

@@ -68,7 +68,7 @@ def draw_field(
         cover = cover_of(mask, maps.regions.grid, window)
         smooth = cv2.GaussianBlur(cover, (0, 0), maps.regions.grid.mpp / grid.mpp / 2)
         outline(drawn, np.asarray(smooth, np.float32), colour, 2, casing=PAPER)
-    inside = window.box.contains(maps.cells.x_um, maps.cells.y_um)
+    inside = shown.box.contains(maps.cells.x_um, maps.cells.y_um)
     near = maps.cells[window.box.grow(radius_um).contains(maps.cells.x_um, maps.cells.y_um)]
     counted = in_mask(near, maps.stroma, maps.regions.grid)
     draw_cells(drawn, near, counted, window, _radius_um(near, radius_um))

@@ -266,6 +266,14 @@ def _box(grid: Grid, row: int, col: int, size_um: float, whole: BoxUm) -> BoxUm:
 
 def _field(name: str, box: BoxUm, cells: Cells, stroma: NDArray[np.bool_], grid: Grid) -> Field:
     part = grid.covering_window(box).clip()
-    tils = cells[(cells.label == Cell.INFLAMMATORY) & part.box.contains(cells.x_um, cells.y_um)]
+    tils = cells[(cells.label == Cell.INFLAMMATORY) & box.contains(cells.x_um, cells.y_um)]
     n_tils = int(in_mask(tils, stroma, grid).sum())
-    return Field(name, box, n_tils, float(stroma[part.slices].sum() * grid.pixel_mm2))
+    # Fields seldom begin at a pixel's edge: each pixel gives the share of it that lies in the field.
+    rows, cols = (
+        np.clip(np.minimum(at + 1, high / grid.mpp) - np.maximum(at, low / grid.mpp), 0, 1)
+        for at, low, high in (
+            (part.y + np.arange(part.h), box.y0, box.y1),
+            (part.x + np.arange(part.w), box.x0, box.x1),
+        )
+    )
+    return Field(name, box, n_tils, float(rows @ stroma[part.slices] @ cols * grid.pixel_mm2))
