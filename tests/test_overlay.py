@@ -252,6 +252,22 @@ def test_fields_find_the_hot_the_cold_and_the_doubtful_place():
     assert all(level0.box.x0 <= b.x0 and b.x1 <= 2000 and b.y0 >= 0 and b.y1 <= 1000 for b in boxes)
 
 
+def test_the_field_of_doubtful_tils_holds_some_that_count():
+    """Doubtful cells outside the bed say nothing of the score; without a bed they are no TILs."""
+    level0 = Grid(1.0, 2000, 600)
+    regions, tissue = maps(level0)
+    bed = np.zeros(regions.grid.shape, bool)
+    bed[:, :200] = True
+    many = cells_at(lattice(1600, 200, 1800, 400, 10), prob=0.32)
+    few = cells_at(lattice(200, 200, 400, 400, 40), prob=0.32)
+    cells = Cells.concat([many, few, cells_at(lattice(600, 200, 790, 400, 20))])
+    fields = {f.name: f for f in choose_fields(cells, regions, tissue, bed)}
+    assert fields["Most doubtful TILs"].n_tils > 0
+    fields = {f.name: f for f in choose_fields(cells, regions, tissue, np.zeros_like(bed))}
+    assert fields["Most doubtful inflammatory cells"].box.x0 > 1500
+    assert "Most doubtful TILs" not in fields
+
+
 def test_fields_without_cells_stroma_or_tissue():
     level0 = Grid(1.0, 1000, 1000)
     none = Cells.empty()

@@ -143,6 +143,7 @@ class _Sums:
     """TILs per mm2 of stroma; 0 where there is none."""
     n_tils_in_tumour: FloatMap
     n_doubtful: FloatMap
+    """Doubtful TILs; without any stroma, doubtful inflammatory cells."""
     n_epithelial: FloatMap
     n_cells: FloatMap
 
@@ -180,7 +181,7 @@ def _field_sums(cells: Cells, regions: Raster, tissue: Raster, stroma: NDArray[n
         frac(tumour),
         density,
         in_tumour,
-        n_around(til & doubt),
+        n_around(til & doubt & (counted | ~stroma.any())),
         n_around(cells.label == Cell.EPITHELIAL),
         n_around(np.ones(len(cells), bool)),
     )
@@ -200,7 +201,7 @@ def _wishes(s: _Sums) -> list[tuple[str, NDArray[np.bool_], FloatMap]]:
         ("Typical stroma (median density)", much, typical),
         ("Coldest stroma", much, cold),
         ("Tumour-rich", s.tumour_frac >= 0.2, tumour),
-        ("Most doubtful TILs", s.n_doubtful >= 1, s.n_doubtful),
+        ("Most doubtful TILs" if most else "Most doubtful inflammatory cells", s.n_doubtful >= 1, s.n_doubtful),
         ("Most inflammatory cells in tumour", s.n_tils_in_tumour >= 1, s.n_tils_in_tumour),
         ("Tissue", s.tissue_frac > 0, s.n_cells + s.tissue_frac),
     ]
