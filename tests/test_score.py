@@ -318,3 +318,4 @@ def test_words_hold_with_any_settings() -> None:
     reasons = score_slide(Cells.empty(), *with_nest(200), cfg).reasons
     assert reasons == ("little_tumour", "little_stroma")
     assert not any("0." in REASONS[code] for code in (*reasons, "no_tumour_in_area"))
+    assert not any("trained" in REASONS[code] for code in ("low_resolution", "upsampled")), "coarse views are learned"

@@ -23,8 +23,9 @@ REASONS = {
     "lymphoid_aggregates": "lymphoid aggregates lie in the stroma and were counted; see the score without them",
     "stain_out_of_range": "the stain lies beyond what the model was trained on: see the figures of the stain",
     "blurred": "the tissue is less sharp than what the model was trained on",
-    "low_resolution": "the slide is coarser than the model was trained on",
-    "upsampled": "the slide is far coarser than the model was trained on",
+    "low_resolution": "the slide is coarser than what the model reads: small nuclei are hard to tell apart",
+    "upsampled": "the slide is far coarser than what the model reads: lymphocytes are under 10 pixels wide, and counts "
+    "are poor",
     "mpp_differs_from_file": "the resolution given by hand is not the one that the file states",
     "mpp_against_objective": "the resolution does not fit the objective that the file states",
 } | {rule.code: rule.text for rule in (*SITES.values(), *SPECIMENS.values()) if rule.code}
