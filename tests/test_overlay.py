@@ -30,6 +30,8 @@ from tilscore.overlay import Title, compose, draw_overlay, write_overlay
 from tilscore.page import number
 from tilscore.panels import OverlayConfig, draw_panels
 from tilscore.raster import Raster
+from tilscore.score.parts import left_out_of
+from tilscore.score.whole import score_with_parts
 from tilscore.slide import open_slide
 from tilscore.space import Grid, Window
 from tilscore.views import FieldConfig, MapConfig, choose_fields, evaluable_stroma, til_density_map
@@ -338,6 +340,26 @@ def test_a_field_counts_what_it_shows(tmp_path: Path):
     for shown in panels.fields:
         assert shown.field.n_tils == shown.n_cells[Cell.INFLAMMATORY]
         assert shown.field.stroma_mm2 == pytest.approx(0.0625)
+
+
+def test_what_was_drawn_as_left_out_is_seen(tmp_path: Path):
+    with open_slide(a_slide(tmp_path, 600, 600), mpp=0.5) as slide:
+        regions, tissue = maps(slide.level0)
+        regions.values[:, :40] = Region.TUMOUR
+        drawn = np.zeros(regions.grid.shape, bool)
+        drawn[50:60, 20:40] = True
+        made = score_with_parts(Cells.empty(), regions, tissue, drawn={"exclude": drawn})
+        left_out = left_out_of(made.parts.raster)
+        plain, shown = (draw_panels(slide, Cells.empty(), regions, tissue, SMALL, left_out=m) for m in (None, left_out))
+    assert np.array_equal(left_out, drawn)
+    changed = (plain.overview.drawn != shown.overview.drawn).any(-1)
+    rows, cols = (np.flatnonzero(changed.any(axis=a)) * shown.overview.mpp for a in (1, 0))
+    margin = 2 * shown.overview.mpp
+    assert (rows[0], rows[-1]) == (pytest.approx(200, abs=margin), pytest.approx(240, abs=margin))
+    assert (cols[0], cols[-1]) == (pytest.approx(80, abs=margin), pytest.approx(160, abs=margin))
+    values = {key.label: key.value for key in shown.overview.keys}
+    assert values["Drawn, left out"] == "0.003 mm²"
+    assert "Drawn, left out" not in {key.label for key in plain.overview.keys}
 
 
 def test_accounts_add_up(tmp_path: Path):

@@ -51,6 +51,8 @@ class Maps:
     """[h w] bool: the tumour bed; None if there is none."""
     stroma: NDArray[np.bool_]
     """[h w] bool: evaluable stroma."""
+    left_out: NDArray[np.bool_] | None = None
+    """[h w] bool: what was drawn as not to be scored."""
 
 
 def draw_field(

@@ -36,7 +36,7 @@ from tilscore.raster import Raster, fill_polygons, read_raster, write_raster
 from tilscore.report import write_report
 from tilscore.roi import Polygon, read_areas
 from tilscore.score import Part, read_calibration, read_score, score_with_parts, write_score
-from tilscore.score.parts import as_regions, as_tissue, bed_of
+from tilscore.score.parts import as_regions, as_tissue, bed_of, left_out_of
 from tilscore.slide import Slide, SlideSpec
 from tilscore.spatial import spatial_statistics, write_spatial
 from tilscore.stain import read_stain
@@ -149,6 +149,7 @@ class SlideJob:
             cfg = replace(cfg, fields=replace(cfg.fields, prob_threshold=threshold))
         shown, lowest = as_regions(parts, regions), float(score.constants.get("min_prob", 0.0))
         how: dict[str, Any] = {"bed": bed_of(parts), "evaluable": evaluable, "cores": score.cores, "min_prob": lowest}
+        how["left_out"] = left_out_of(parts)
         panels = draw_panels(self.slide, cells, shown, as_tissue(parts), cfg, **how)
         ident = self.notes.get("model", {}).get("ident", "unknown")
         title = Title(self.spec.slide_id, ident, self.slide.mpp, self.slide.mpp_source)

@@ -34,6 +34,7 @@ from tilscore.space import BoxUm, Grid, Window
 from tilscore.views import Field, FieldConfig, MapConfig, choose_fields, evaluable_stroma, til_density_map
 
 TISSUE_LINE: RGB = (0, 150, 200)
+LEFT_OUT: RGB = (230, 120, 0)
 TICKS_PER_MM2 = (0.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
 CELL_NAMES = {
     Cell.INFLAMMATORY: "Inflammatory, not counted",
@@ -120,6 +121,7 @@ def draw_panels(
     evaluable: bool = True,
     min_prob: float = 0.0,
     cores: Sequence[Mapping[str, Any]] = (),
+    left_out: NDArray[np.bool_] | None = None,
 ) -> Panels:
     """Draw every picture of one slide.
 
@@ -132,6 +134,7 @@ def draw_panels(
     evaluable : False leaves out the density map: a slide without a score shows no colours that read as one.
     min_prob : inflammatory cells of a lower probability are left out, as in the score.
     cores : pieces of tissue with `core` (their number) and `box_um`, as in `score.json`; framed if several.
+    left_out : [h w] bool on the grid of `regions`: what was drawn as not to be scored.
 
     Raises
     ------
@@ -139,7 +142,7 @@ def draw_panels(
     """
     cfg = cfg or OverlayConfig()
     cells = cells[(cells.prob >= min_prob) | (cells.label != Cell.INFLAMMATORY)]
-    maps = Maps(cells, regions, tissue, bed, evaluable_stroma(regions, tissue, bed))
+    maps = Maps(cells, regions, tissue, bed, evaluable_stroma(regions, tissue, bed), left_out)
     fields = choose_fields(cells, regions, tissue, bed, cfg.fields, whole=slide.level0.box)
     side_px = cfg.field_px * (2 if len(fields) == 1 else 1)
     whole = _fit(slide.level0.box, slide.level0, cfg)
@@ -218,6 +221,9 @@ def _overview(
         if mask.any():
             out = hatch(out, cover_of(mask, tissue.grid, window), AREA_COLOURS[area])
         keys.append(Key("hatch", AREA_COLOURS[area], f"{area.name.capitalize()}, left out", mm2(tissue.area_mm2(area))))
+    if maps.left_out is not None and maps.left_out.any():
+        out = hatch(out, cover_of(maps.left_out, regions.grid, window), LEFT_OUT)
+        keys.append(Key("hatch", LEFT_OUT, "Drawn, left out", mm2(int(maps.left_out.sum()) * regions.grid.pixel_mm2)))
     outline(out, cover_of(tissue.mask(Area.TISSUE), tissue.grid, window), TISSUE_LINE, 2)
     if maps.bed is not None:
         _draw_bed(out, maps, window)

@@ -100,6 +100,11 @@ def bed_of(parts: Raster) -> Mask:
     return np.asarray(parts.values >= Part.OTHER)
 
 
+def left_out_of(parts: Raster) -> Mask:
+    """[h w] bool: what was drawn as not to be scored, as crushed, or as benign with the band around it."""
+    return parts.mask(Part.EXCLUDED, Part.CRUSH, Part.BENIGN)
+
+
 def as_tissue(parts: Raster) -> Raster:
     """The map of `labels.Area` as it was scored: with what was drawn as pen, blur or fold."""
     area = np.full(len(Part), Area.TISSUE, np.uint8)
