@@ -214,3 +214,14 @@ def test_doubtful_cells_widen_the_interval_and_do_not_move_it() -> None:
         assert score.til_density_low < score.til_density_per_mm2 < score.til_density_high
     width = [s.til_density_high - s.til_density_low for s in (sure, doubt)]
     assert width[1] > width[0]
+
+
+def test_the_infiltrated_share_lies_in_its_interval_at_any_radius() -> None:
+    rng = np.random.default_rng(4)
+    cells = Cells(rng.uniform(0, 499, 40), rng.uniform(0, 999, 40), np.zeros(40), np.ones(40))
+    score = scored(cells, ScoreConfig(infiltrated=InfiltratedConfig(radius_um=4)))
+    assert score.infiltrated_area_pct
+    found = score.intervals["infiltrated_area_pct"]
+    assert found["low"] < score.infiltrated_area_pct < found["high"]
+    with pytest.raises(ConfigError, match="radius_um"):
+        InfiltratedConfig(radius_um=1)

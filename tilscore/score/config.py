@@ -16,14 +16,15 @@ class InfiltratedConfig:
 
     radius_um: float = 10.0
     """Stroma this near to a TIL is infiltrated: a lymphocyte (7 to 8 um across) and half the way to a neighbour that
-    is two cells away. Neighbours up to 20 um apart join into one infiltrate."""
+    is two cells away. Neighbours up to 20 um apart join into one infiltrate. At least a pixel of the region map: a
+    smaller disc may cover no pixel by half, and the interval, which is made of pixels, would miss it."""
     max_gap_um2: float = 1000.0
     """Enclosed gaps up to this size are closed: some 10 cells' room. A pathologist counts an infiltrate with them."""
     max_gap_um: float = 60.0
     """A gap that is longer than this is none, whatever its area."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, "score.infiltrated", radius_um=(1, 200), max_gap_um2=(0, 1e5), max_gap_um=(0, 1000))
+        check_ranges(self, "score.infiltrated", radius_um=(4, 200), max_gap_um2=(0, 1e5), max_gap_um=(0, 1000))
 
 
 @dataclass(frozen=True)
