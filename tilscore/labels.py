@@ -46,11 +46,12 @@ UNKNOWN = 255
 RGB = tuple[int, int, int]
 
 CELL_COLOURS: dict[Cell, RGB] = {
-    Cell.INFLAMMATORY: (0, 170, 90),
-    Cell.EPITHELIAL: (214, 39, 40),
-    Cell.STROMAL: (31, 90, 200),
-    Cell.OTHER: (140, 140, 140),
+    Cell.INFLAMMATORY: (0, 215, 140),
+    Cell.EPITHELIAL: (175, 0, 30),
+    Cell.STROMAL: (31, 90, 210),
+    Cell.OTHER: (130, 130, 130),
 }
+"""Green and red that differ in lightness too, for eyes that do not tell green from red."""
 REGION_COLOURS: dict[Region, RGB] = {
     Region.OTHER: (235, 235, 235),
     Region.TUMOUR: (200, 60, 70),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 COLOURS = {
     "detection": "#181c24",
     "nuclei": "#181c24",
-    "inflammatory": "#00aa5a",
+    "inflammatory": "#00a06a",
     "inflammatory_given_nucleus": "#1f5ac8",
 }
 NAMES = {
