@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tilscore.cohort.assays.assays import assays
-from tilscore.cohort.assays.outcomes import events, survival_columns
+from tilscore.cohort.assays.outcomes import events, outcome_notes, survival_columns
 from tilscore.cohort.assays.table import (
     N_REPEATED,
     Assays,
@@ -180,7 +180,11 @@ def test_reading(tmp_path: Path) -> None:
     assert found["response_assay"].fillna("").to_dict() == {"P1": "PR", "P2": "", "P3": ""}
     few = of_text(tmp_path, head + rows)
     assert patient_columns(few, ()) == []  # one patient alone may have the same value twice by chance
-    assert survival_columns(["os_months", "os_event", "pfs_days", "cd8"]) == [("os", "os_months", "os_event")]
+    names = ["os_months", "os_event", "pfs_days", "age_years", "cd8"]
+    assert survival_columns(names) == [("os", "os_months", "os_event")]
+    (told,) = outcome_notes(names, {"os_months", "os_event"}, [])
+    assert told.startswith("pfs_days: a plain number here")
+    assert "without pfs_event" in told
     with pytest.raises(UsageError, match="no such columns"):
         survival_columns(["os_months"], ["os_months:dead"])
     assert events(pd.Series([1.0, np.nan, 0.0]), "os_event").tolist()[::2] == [1, 0]

@@ -21,7 +21,7 @@ from tilscore.cohort.agreement.text import draw
 from tilscore.cohort.assays.assays import assays
 from tilscore.cohort.page.inksvg import inline, make_svg, new_figure, time_name
 from tilscore.cohort.page.page import write_page
-from tilscore.cohort.page.told import estimate_text, factors, p_text, percent_change, ratio_text, reason_words
+from tilscore.cohort.page.told import estimate_text, factors, p_text, percent_change, ratio_text, reason_words, several
 from tilscore.cohort.paired.analyse import analyse
 from tilscore.cohort.rank.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
@@ -297,6 +297,11 @@ def test_words() -> None:
     assert [p_text(p) for p in (None, 0.00001, 0.00142, 0.0531, 0.649)] == ["-", "<0.0001", "0.001", "0.053", "0.65"]
     assert ratio_text({"ratio": 1.5, "ratio_low": None, "ratio_high": 3.0}) == "1.50 (no limit to 3.00)"
     assert estimate_text({"estimate": 0.6, "low": -0.2, "high": None}) == "+0.6 (-0.2 to no limit)"
+    assert [several(*n) for n in ((1, "pair"), (2, "biopsy"), (1200, "slide"))] == [
+        "1 pair",
+        "2 biopsies",
+        "1,200 slides",
+    ]
     assert [ratio_text({}), ratio_text({"ratio": 1.5})] == ["-", "1.50"]
     assert factors("specimen;area;site") == "specimen type, evaluable area and site"
     assert reason_words("too_few_pairs: 2 of at least 6") == "too few pairs (2 of at least 6)."

@@ -30,6 +30,7 @@ SET = {"folder": "fields", "mpp": 0.5}
         ({"augment": {"jpeg_quality_low": 200}}, "augment.jpeg_quality_low"),
         ({"augment": {"blur_chance": 1.5}}, "augment.blur_chance"), ({"augment": {"mpp_low": 0.0}}, "augment.mpp_low"),
         ({"augment": {"mpp_low": 0.7}}, "mpp_low is above mpp_high"),
+        ({"sets": [{**SET, "mpp_low": 0.7}]}, "mpp_low is above augment.mpp_high"),
         ({"sets": [{**SET, "mpp": 0.0}]}, "sets.mpp"), ({"sets": [{**SET, "mpp": float("nan")}]}, "sets.mpp"),
         ({"sets": [{**SET, "weight": -1.0}]}, "sets.weight"), ({"sets": [{**SET, "mpp_low": 0.0}]}, "sets.mpp_low"),
         ({"sets": [{**SET, "shift_px": float("nan")}]}, "sets.shift_px"),

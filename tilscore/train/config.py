@@ -131,5 +131,9 @@ class TrainConfig:
         check_ranges(self, "train", **counts, **more, **rates, seed=(0, 2**32 - 1), crop_px=(SIZE_MULTIPLE, 4096))
         if self.crop_px % SIZE_MULTIPLE:
             raise ConfigError(f"must be a multiple of {SIZE_MULTIPLE}", where="train.crop_px", found=self.crop_px)
+        for own in self.sets:
+            if own.mpp_low is not None and own.mpp_low > self.augment.mpp_high:
+                found = f"{own.mpp_low} to {self.augment.mpp_high}"
+                raise ConfigError("mpp_low is above augment.mpp_high", where=own.source, found=found)
         if self.sets and not any([*(c.weight for c in self.sets), self.phantoms.n * self.phantoms.weight]):
             raise ConfigError("no set has a weight: there is nothing to show", where="sets", do="give one above 0")

@@ -12,7 +12,15 @@ import numpy as np
 import pandas as pd
 
 import tilscore
-from tilscore.cohort.assays.outcomes import check_outcomes, events, other_outcomes, survival_columns, times, unit_of
+from tilscore.cohort.assays.outcomes import (
+    check_outcomes,
+    events,
+    other_outcomes,
+    outcome_notes,
+    survival_columns,
+    times,
+    unit_of,
+)
 from tilscore.cohort.assays.survival import COX_COLUMNS, KM_COLUMNS, cox, kaplan_meier, negative_times, patients
 from tilscore.cohort.assays.table import (
     MOST_GROUPS,
@@ -89,9 +97,7 @@ def assays(
     whole = joined(slides, scores, assayed, time, what)
     apart = other_outcomes(other.columns, {*theirs, *flags})
     kinds, notes = kinds_of(other, {*theirs, *apart}, flags, densities)
-    notes += (
-        [f"Not tested, as times and events of outcomes that were not asked for: {', '.join(apart)}."] if apart else []
-    )
+    notes += outcome_notes(other.columns, {*theirs, *flags}, apart)
     notes += filter(None, [spelled_otherwise(other.table["patient_id"].unique(), slides["patient_id"].unique())])
     block = _by_block([n for n, kind in kinds.items() if kind == "number"], slides, other, whole, time, scores, what)
     tests = _tests(whole, block, kinds, densities, what)

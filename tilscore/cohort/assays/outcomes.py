@@ -10,6 +10,7 @@ import pandas as pd
 from tilscore.errors import UsageError
 
 _TIME = re.compile(r"(?P<stem>.+)_(?P<unit>months|days|weeks|years|time)$")
+_OUTCOMES = {"os", "pfs", "dfs", "rfs", "efs", "idfs", "ddfs", "dmfs", "drfs", "bcss", "dss", "ttp", "ttf", "survival"}
 _EVENTS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "no": 0.0, "yes": 1.0, "false": 0.0, "true": 1.0}
 
 
@@ -53,6 +54,20 @@ def unit_of(time: str) -> str:
 def other_outcomes(names: Sequence[str], taken: Collection[str]) -> list[str]:
     """Times and events by their names that are not among the outcomes taken: no assays, as they need each other."""
     return [c for _, *both in survival_columns(names) for c in both if c not in taken]
+
+
+def outcome_notes(names: Sequence[str], taken: Collection[str], apart: Sequence[str]) -> list[str]:
+    """What is said of times and events that are in no survival test.
+
+    Parameters
+    ----------
+    names : all columns. taken : those in survival tests, and flags. apart : `other_outcomes`, which are in no test.
+    """
+    said = f"Not tested, as times and events of outcomes that were not asked for: {', '.join(apart)}."
+    lone = [n for n in names if n not in {*taken, *apart} and outcome_of(n) in _OUTCOMES and n != outcome_of(n)]
+    events = ", ".join(f"{outcome_of(name)}_event" for name in lone)
+    plain = f"{', '.join(lone)}: a plain number here, nobody is censored; without {events} there is no survival test."
+    return [text for text, told in ((said, apart), (plain, lone)) if told]
 
 
 def check_outcomes(table: pd.DataFrame, outcomes: Sequence[tuple[str, str, str]]) -> None:

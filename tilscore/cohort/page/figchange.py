@@ -23,6 +23,7 @@ from tilscore.cohort.page.inksvg import (
     specimen_key,
     time_name,
 )
+from tilscore.cohort.page.told import several
 from tilscore.cohort.paired.pairs import Measure
 from tilscore.errors import printable
 from tilscore.inputs.words import order
@@ -82,7 +83,7 @@ def _paired(axes: Axes, table: pd.DataFrame, timepoint: str) -> None:
         axes.plot([0, 1], np.median(sides, axis=0), color=INK, linewidth=2.4, marker="o", label="median of the pairs")
     axes.set_xticks([0, 1], ["baseline", time_name(timepoint)])
     axes.set_xlim(-0.15, 1.15)
-    axes.set_title(f"baseline and {time_name(timepoint)}: {len(sides)} pairs")
+    axes.set_title(f"baseline and {time_name(timepoint)}: {several(len(sides), 'pair')}")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12))
 
 
@@ -96,7 +97,7 @@ def _series(axes: Axes, table: pd.DataFrame, later: list[str]) -> None:
     wide = both.pivot(index="patient_id", columns="timepoint", values="value").reindex(columns=times).astype(float)
     wide = wide.clip(lower=FLOOR_PER_MM2)
     lines = [[(i, v) for i, v in enumerate(row) if np.isfinite(v)] for row in wide.to_numpy(float)]
-    _lines(axes, lines, MUTED, False, f"{len(lines)} patients")
+    _lines(axes, lines, MUTED, False, several(len(lines), "patient"))
     axes.set_xticks(range(len(times)), [f"{time_name(t)}\nn = {wide[t].count()}" for t in times])
     axes.set_xlim(-0.3, len(times) - 0.7)
     axes.set_title("all patients with a pair")
@@ -146,7 +147,7 @@ def _bars(axes: Axes, table: pd.DataFrame, measure: Measure, timepoint: str) -> 
     axes.grid(axis="y")
     n_up, n_down = (int((words == w).sum()) for w in ("increase", "decrease"))
     judged = f"beyond measurement error {n_up} up, {n_down} down" if pd.notna(words).any() else "none is judged"
-    title = f"{time_name(timepoint)}: {len(table)} patients; {judged}"
+    title = f"{time_name(timepoint)}: {several(len(table), 'patient')}; {judged}"
     axes.set_title(title)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tilscore.cohort.page.inksvg import DOWN, INK, UP, new_figure
+from tilscore.cohort.page.told import several
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +32,8 @@ def kaplan_meier_figure(curves: pd.DataFrame) -> Figure:
             one = here[here["group"] == group].sort_values("time")
             if one.empty:
                 continue
-            label = f"{group} ({one['n'].iloc[0]:.0f} patients, {one['n_events'].sum():.0f} events)"
+            n, n_events = int(one["n"].iloc[0]), int(one["n_events"].sum())
+            label = f"{group} ({several(n, 'patient')}, {several(n_events, 'event')})"
             axes.step(one["time"], one["survival"], where="post", color=colour, linestyle=line, label=label)
             axes.fill_between(one["time"], one["low"], one["high"], step="post", color=colour, alpha=0.12, linewidth=0)
         unit = here["unit"].iloc[0] if "unit" in here else "time"

@@ -10,7 +10,7 @@ import numpy as np
 
 from tilscore.cohort.page.gathered import Gathered, rows
 from tilscore.cohort.page.inksvg import DOWN, FLAT, INK, MUTED, UP, log_axis, new_figure, span, time_name
-from tilscore.cohort.page.told import estimate_text, ratio_text
+from tilscore.cohort.page.told import estimate_text, ratio_text, several
 from tilscore.errors import printable
 
 if TYPE_CHECKING:
@@ -208,9 +208,12 @@ def draw_flow(found: Gathered) -> Figure:
     lost = [f"{n} {state.replace('_', ' ')}" for state, n in states.items() if state != "ok"]
     n_scored, n_base, n_pairs = flow["n_biopsies_scored"], flow["n_baselines_scored"], flow["n_pairs"]
     steps = [
-        (f"{flow['n_slides']} slides of {flow['n_patients']} patients listed", lost),
-        (f"{states.get('ok', 0)} slides with a score", []),
-        (f"{n_scored} biopsies with a score: {n_base} baselines, {n_scored - n_base} later", _lost_biopsies(found)),
+        (f"{several(flow['n_slides'], 'slide')} of {several(flow['n_patients'], 'patient')} listed", lost),
+        (f"{several(states.get('ok', 0), 'slide')} with a score", []),
+        (
+            f"{several(n_scored, 'biopsy')} with a score: {several(n_base, 'baseline')}, {n_scored - n_base} later",
+            _lost_biopsies(found),
+        ),
     ]
     width = max(9.0, 1.4 * len(n_pairs))
     figure = new_figure(width, 4.3)
@@ -229,7 +232,7 @@ def draw_flow(found: Gathered) -> Figure:
     for i, timepoint in enumerate(found.later):
         x, planned = (i + 0.5) * width / len(n_pairs), flow["n_pairs_planned"].get(timepoint, 0)
         _arrow(axes, (3.0, 1.47), (x, 0.88))
-        _box(axes, x, 0.42, f"{time_name(timepoint)}\n{n_pairs[timepoint]} pairs\nof {planned} sampled")
+        _box(axes, x, 0.42, f"{time_name(timepoint)}\n{several(n_pairs[timepoint], 'pair')}\nof {planned} sampled")
     return figure
 
 

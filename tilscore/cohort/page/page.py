@@ -25,6 +25,7 @@ from tilscore.cohort.page.told import (
     ratio_text,
     reason_words,
     score_text,
+    several,
 )
 from tilscore.errors import printable
 from tilscore.files import write_text
@@ -103,7 +104,7 @@ def render(found: Gathered, drawn: list[Drawn], links: Mapping[str, str]) -> str
     env.trim_blocks = env.lstrip_blocks = True
     env.filters.update(
         number=number, p=p_text, ratio=ratio_text, estimate=estimate_text, time=time_name, reason=reason_words,
-        factors=factors, value=_value, word=lambda text: printable(text).replace("_", " "),
+        factors=factors, several=several, value=_value, word=lambda text: printable(text).replace("_", " "),
         why=lambda codes: "; ".join(in_words(code) for code in codes.split(";") if code),
     )  # fmt: skip
     paragraphs, references = methods(found)

@@ -67,7 +67,7 @@ def _headline(found: Gathered, timepoint: str) -> Headline:
     n_times = sum(1 for r in rows(found, "tests", measure="density", test="wilcoxon_adjusted") if r["p"] is not None)
     alpha = float(found.analysis["settings"]["alpha"])
     number = ratio_text(row)
-    detail = f"{row['n_pairs']} pairs, p\u00a0=\u00a0{p_text(row['p'])}"
+    detail = f"{several(row['n_pairs'], 'pair')}, p\u00a0=\u00a0{p_text(row['p'])}"
     if n_times > 1:
         detail += f", {p_text(row['p_holm'])} after correction for {n_times} time points (Holm)"
     kind, verdict = _verdict(row, time, alpha)
@@ -129,8 +129,8 @@ def _reliable(found: Gathered, timepoint: str) -> str:
         return f"No single change can be called reliable: {whys or NO_INDEX['no_interval']}."
     up, down = known.count("increase"), known.count("decrease")
     return (
-        f"Of {len(known)} patients, {up} rose and {down} fell by more than measurement error explains (about "
-        f"{0.05 * len(known):.0f} would {BY_ERROR_ALONE})." + (f" Not judged: {whys}." if whys else "")
+        f"Of {several(len(known), 'patient')}, {up} rose and {down} fell by more than measurement error explains "
+        f"(about {0.05 * len(known):.0f} would {BY_ERROR_ALONE})." + (f" Not judged: {whys}." if whys else "")
     )
 
 
@@ -198,6 +198,11 @@ def notes(found: Gathered) -> list[str]:
         said += [f"{time_name(timepoint)}: the change of {', '.join(g)} {what}" for what, g in groups.items()]
     said += [f"The results of cohort {verb} {_STALE}: run cohort {verb} again (or analyse)." for verb in found.stale]
     return [text[:1].upper() + text[1:] for text in said]
+
+
+def several(n: int, word: str) -> str:
+    """`1 pair`, `2 biopsies`, `1,200 slides`."""
+    return f"{n:,} {word if n == 1 else word.removesuffix('y') + 'ies' if word.endswith('y') else word + 's'}"
 
 
 def score_text(result: Mapping[str, Any] | None) -> str:
