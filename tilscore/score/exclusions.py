@@ -18,7 +18,7 @@ Floats = NDArray[np.floating[Any]]
 MEANING = {
     Part.GLASS: "no tissue",
     Part.PEN: "pen marks on tissue or glass",
-    Part.BLUR: "tissue out of focus",
+    Part.BLUR: "tissue out of focus: nuclei are missed there",
     Part.FOLD: "folded tissue",
     Part.EXCLUDED: "drawn as not to be scored",
     Part.CRUSH: "drawn as crushed",

@@ -9,7 +9,7 @@ REASONS = {
     "no_tumour": "no tumour was found, so there is no tumour bed",
     "benign_only": "all epithelium lies in areas that were drawn as benign or in situ: there is no invasive tumour",
     "necrosis_only": "the tissue is necrotic: there is no living tumour to score around",
-    "no_stroma": "the tumour bed holds no stroma",
+    "no_stroma": "the tumour bed holds no evaluable stroma",
     "stroma_too_small": "the tumour bed holds too little stroma for a score",
     "roi_empty": "the given area holds no sound tissue: glass, pen, blur and folds are none",
     "roi_left_out": "all tissue of the given area was drawn as not to be scored",
