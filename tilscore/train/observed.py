@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from tilscore.augment import random_crop
 from tilscore.datasets import Sample
 from tilscore.modelstore import Model, save_model
 from tilscore.modelstore.store import find_own
 from tilscore.nets import TilNet
 from tilscore.quantise import Activations, observe
 from tilscore.train.config import TrainConfig
-from tilscore.train.data import make_phantoms, read_sets, split
+from tilscore.train.data import Crops, make_phantoms, read_sets, split
 
 N_CROPS = 128
-"""Crops in all, shared by the fields in turn."""
+_EPOCH = 10**6
+"""Beyond any of a run: the crops are others than those it learned from."""
 
 
 def observed(net: TilNet, samples: Sequence[Sample], cfg: TrainConfig) -> Activations:
-    """The activations of a trained network on crops as it learned from them, augmentation and all."""
-    rng = np.random.default_rng([cfg.seed, 23])
-    order = rng.permutation(len(samples))
-    drawn = (samples[order[i % len(order)]] for i in range(N_CROPS))
-    return observe(net, (random_crop(sample, cfg.crop_px, cfg.augment, rng).image for sample in drawn))
+    """The activations of a trained network on crops drawn and changed as those it learned from."""
+    crops = Crops(list(samples), replace(cfg, teachers=()), _EPOCH)
+    return observe(net, (crops[i][0][0].transpose(1, 2, 0) for i in range(N_CROPS)))
 
 
 def quantise_model(cfg: TrainConfig, data: Path, address: str, *, fold: int | None = None) -> Model:
