@@ -143,6 +143,11 @@ def _table(column: str) -> dict[str, str]:
 _TABLES = {column: _table(column) for column in _WORDS}
 
 
+def bare(text: str) -> str:
+    """A text without what case and spaces make of it: texts that differ in these only are one."""
+    return " ".join(text.casefold().split())
+
+
 def canonical(column: str, text: str) -> str | None:
     """The canonical word of a column with a vocabulary; "" for an empty cell, None for an unknown word."""
     if is_missing(text):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilscore.errors import UsageError
-from tilscore.inputs.words import split_hint
+from tilscore.inputs.words import bare, split_hint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,7 +239,7 @@ def read_names(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 def spellings(names: pd.Series, what: str) -> list[str]:
     """A note on names that differ in case or spaces only, and so count as several; none where there are none."""
     known = names.drop_duplicates()
-    alike = known.groupby(known.str.casefold().str.split().str.join(" "))
+    alike = known.groupby(known.map(bare))
     apart = [", ".join(map(repr, group)) for _, group in alike if len(group) > 1]
     more = f" and {len(apart) - 3} more" if len(apart) > 3 else ""
     return [f"{what}: {'; '.join(apart[:3])}{more} differ in spelling only and count as several"] if apart else []

@@ -113,15 +113,18 @@ def assays(
         "cox": survived["cox"],
     }
     result = dict(plain(result))
-    tables = {
-        "assays": found,
-        "joined": _named(whole, what).reset_index(),
+    write_tables(
+        Path(out), {"assays": found, "joined": _named(whole, what).reset_index()} | _curves(survived), "assays"
+    )
+    write_json(Path(out) / "assays.json", result)
+    return result
+
+
+def _curves(survived: dict[str, list[dict[str, Any]]]) -> dict[str, pd.DataFrame]:
+    return {
         "km": pd.DataFrame(survived["curves"]).reindex(columns=KM_COLUMNS),
         "cox": pd.DataFrame(survived["cox"]).reindex(columns=COX_COLUMNS),
     }
-    write_tables(Path(out), tables, "assays")
-    write_json(Path(out) / "assays.json", result)
-    return result
 
 
 def _head(files: dict[str, Path]) -> dict[str, Any]:

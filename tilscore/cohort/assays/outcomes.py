@@ -9,6 +9,7 @@ import pandas as pd
 
 from tilscore.errors import UsageError
 
+NO_UNIT = "time units, as given,"
 _TIME = re.compile(r"(?P<stem>.+)_(?P<unit>months|days|weeks|years|time)$")
 _OUTCOMES = {"os", "pfs", "dfs", "rfs", "efs", "idfs", "ddfs", "dmfs", "drfs", "bcss", "dss", "ttp", "ttf", "survival"}
 _EVENTS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "no": 0.0, "yes": 1.0, "false": 0.0, "true": 1.0}
@@ -46,9 +47,9 @@ def outcome_of(time: str) -> str:
 
 
 def unit_of(time: str) -> str:
-    """`months` of `os_months`; `time units, as given,` where the name tells none."""
+    """`months` of `os_months`; `NO_UNIT` where the name tells none."""
     match = _TIME.match(time)
-    return match["unit"] if match and match["unit"] != "time" else "time units, as given,"
+    return match["unit"] if match and match["unit"] != "time" else NO_UNIT
 
 
 def other_outcomes(names: Sequence[str], taken: Collection[str]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tilscore.cohort.assays.outcomes import NO_UNIT
 from tilscore.cohort.assays.tests import adjustable, not_evaluable
 from tilscore.cohort.rank.expected import LEVEL_SIDES, matrix
 
@@ -35,7 +36,7 @@ def split(frame: pd.DataFrame, n_groups: int) -> pd.Series:
 
 
 def kaplan_meier(
-    frame: pd.DataFrame, outcome: str, n_groups: int, unit: str = "time units, as given,"
+    frame: pd.DataFrame, outcome: str, n_groups: int, unit: str = NO_UNIT
 ) -> tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]:
     """Curves with log-log (exponential Greenwood) intervals, the log-rank test, and a summary of each group.
 

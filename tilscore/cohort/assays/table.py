@@ -15,7 +15,7 @@ from tilscore.cohort.manifest.read import one_spelling
 from tilscore.cohort.manifest.sheet import Row, read_sheet
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.errors import UsageError
-from tilscore.inputs.words import COLUMNS, advice, canonical, is_missing
+from tilscore.inputs.words import COLUMNS, advice, bare, canonical, is_missing
 from tilscore.slide.mpp import number
 
 KEYS = ("patient_id", "timepoint", "block")
@@ -209,30 +209,26 @@ def same_blocks(manifest: pd.DataFrame, assays: Assays, name: str, timepoint: st
     name : column of the assay; rows without a value of it state no block. timepoint : of rows that state none.
     """
     table = _stated(assays, name)
-    table = table.assign(block=table["block"].map(_spelled))
+    table = table.assign(block=table["block"].astype(str).map(bare))
     stated = table[table["block"] != ""]
     times = stated["timepoint"].replace("", timepoint)
     blocks = set(zip(stated["patient_id"], times, stated["block"], strict=True))
     biopsies = {(p, t) for p, t, _ in blocks}
-    keys = zip(manifest["patient_id"], manifest["timepoint"], manifest["block"].map(_spelled), strict=True)
+    keys = zip(manifest["patient_id"], manifest["timepoint"], manifest["block"].astype(str).map(bare), strict=True)
     return manifest[[(p, t) not in biopsies or (p, t, b) in blocks for p, t, b in keys]]
-
-
-def _spelled(text: str) -> str:
-    return " ".join(str(text).casefold().split())
 
 
 def spelled_otherwise(asked: Collection[str], known: Collection[str]) -> str:
     """A note on patients of the assays that the manifest does not know but for another spelling, "" without any."""
-    ours = {_bare(patient): patient for patient in known}
-    apart = sorted(p for p in set(asked) - set(known) if _bare(p) in ours)
+    ours = {_code(patient): patient for patient in known}
+    apart = sorted(p for p in set(asked) - set(known) if _code(p) in ours)
     if not apart:
         return ""
-    one = f"{apart[0]!r} and {ours[_bare(apart[0])]!r}"
+    one = f"{apart[0]!r} and {ours[_code(apart[0])]!r}"
     return (
         f"{len(apart)} patients of the assays differ from the manifest's in spelling only, as {one}: write them alike."
     )
 
 
-def _bare(patient: str) -> str:
+def _code(patient: str) -> str:
     return re.sub(r"[\W_]", "", patient.casefold())

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from tilscore.cohort.manifest.sheet import Row, Sheet
 from tilscore.errors import printable
-from tilscore.inputs.words import canonical, is_missing, order
+from tilscore.inputs.words import bare, canonical, is_missing, order
 from tilscore.slide.mpp import number
 
 _DATES = ("date", "biopsy_date", "sample_date", "collection_date")
@@ -41,7 +41,7 @@ def _others(rows: Iterable[Row], name: str) -> list[tuple[Row, Row]]:
     for row in stated:
         text = row.cells[name]
         word = canonical(name, text) if name in ("specimen", "site") else None
-        seen.setdefault(word or " ".join(text.casefold().split()), row)
+        seen.setdefault(word or bare(text), row)
     return [(row, stated[0]) for row in list(seen.values())[1:]]
 
 

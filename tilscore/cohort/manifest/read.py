@@ -10,7 +10,7 @@ from tilscore.cohort.manifest.check import RESULT_NAMES, problems_of
 from tilscore.cohort.manifest.sheet import Row, Sheet, read_sheet
 from tilscore.errors import UsageError
 from tilscore.inputs import unique_ids
-from tilscore.inputs.words import COLUMNS, canonical, is_missing
+from tilscore.inputs.words import COLUMNS, bare, canonical, is_missing
 from tilscore.slide.mpp import number
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _beside(folder: Path, name: str) -> str:
 def one_spelling(values: list[str]) -> list[str]:
     """Values that differ in case or spaces only, in the spelling that comes first."""
     first: dict[str, str] = {}
-    return [first.setdefault(" ".join(value.casefold().split()), value) for value in values]
+    return [first.setdefault(bare(value), value) for value in values]
 
 
 def _typed(values: list[str]) -> pd.Series:
