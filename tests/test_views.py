@@ -94,6 +94,18 @@ def test_fields_find_the_hot_the_cold_and_the_doubtful_place():
     assert all(level0.box.x0 <= b.x0 and b.x1 <= 2000 and b.y0 >= 0 and b.y1 <= 1000 for b in boxes)
 
 
+def test_the_typical_field_is_no_colder_than_the_coldest():
+    """A small slide whose one cold place is nearest to its median as well: nothing is typical there."""
+    level0 = Grid(1.0, 900, 260)
+    regions, tissue = maps(level0)
+    half = regions.grid.height_px // 2
+    regions.values[half:, int(regions.grid.width_px * 0.655) :] = Region.TUMOUR
+    parts = [cells_at(lattice(x, 0, x + 300, 260, step)) for x, step in ((0, 20), (300, 60), (600, 52))]
+    fields = {f.name: f.til_density_per_mm2 for f in choose_fields(Cells.concat(parts), regions, tissue)}
+    assert fields.get("Typical stroma (median density)", np.inf) >= fields["Coldest stroma"]
+    assert fields["Highest TIL density"] > fields["Coldest stroma"]
+
+
 def test_the_field_of_doubtful_tils_holds_some_that_count():
     """Doubtful cells outside the bed say nothing of the score; without a bed they are no TILs."""
     level0 = Grid(1.0, 2000, 600)

@@ -16,6 +16,9 @@ from tilscore.modelcard import MPP
 
 HED_FROM_OD = np.linalg.inv(np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]]))
 """Optical density to haematoxylin, eosin, residual (Ruifrok and Johnston 2001, the vectors as rows, inverted)."""
+_OD_FROM_HED = np.linalg.inv(HED_FROM_OD)
+_DENSITY = -np.log(np.arange(1, 257, dtype=np.float32) / 256)
+"""Optical density of each grey level."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class AugmentConfig:
     """Half-range of the factor on each stain's density."""
     stain_shift: float = 0.05
     """Half-range of the density added to each stain."""
+    stain_turn: float = 0.0
+    """Most that is added to the red, green and blue of each stain's colour vector, and half of the most by which those of
+    all stains are multiplied together; drawn anew for each crop, so that most are turned by less. The vectors keep their
+    lengths. Laboratories differ in dyes, not in their amounts alone."""
     colour_gain: float = 0.10
     """Half-range of the factor on each colour channel: scanners differ in white balance."""
     blur_chance: float = 0.25
@@ -49,7 +56,7 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         chances = dict.fromkeys([f.name for f in fields(self) if f.name.endswith("_chance")], (0, 1))
-        shares = dict.fromkeys(("stain_gain", "colour_gain"), (0, 0.99))
+        shares = dict.fromkeys(("stain_gain", "colour_gain"), (0, 0.99)) | {"stain_turn": (0, 0.3)}
         scans = {"mpp_low": (0.05, 5), "mpp_high": (0.05, 5), "coarse_mpp_high": (MPP, 50)}
         check_ranges(self, "augment", **chances, **shares, **scans, stain_shift=(0, 10), blur_sigma_px=(0.3, 50))
         check_ranges(self, "augment", jpeg_quality_low=(1, 94), noise_sd=(1, 255))
@@ -94,10 +101,11 @@ def crop_at(sample: Sample, matrix: NDArray[np.float64], size_px: int | tuple[in
     size = (size_px, size_px) if isinstance(size_px, int) else size_px
     reduce = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     image, of_image = sample.image, centre.copy()
-    if reduce < 0.75:
-        image = np.asarray(cv2.blur(image, (2, 2), anchor=(0, 0)), np.uint8)
-        of_image[:, 2] += matrix[:, :2] @ (0.5, 0.5)  # pixel i of the blurred image lies at the edge i + 1
     height, width = image.shape[:2]
+    if reduce < 0.75:
+        x, y, image = _around(image, matrix, size)
+        image = np.asarray(cv2.blur(image, (2, 2), anchor=(0, 0)), np.uint8)
+        of_image[:, 2] += matrix[:, :2] @ (x + 0.5, y + 0.5)  # pixel i of the blurred image lies at the edge i + 1
     known = np.ones((height, width), np.uint8) if sample.known is None else sample.known.astype(np.uint8)
     if sample.regions is None:
         regions = np.full(size[::-1], UNKNOWN, np.uint8)
@@ -117,6 +125,18 @@ def crop_at(sample: Sample, matrix: NDArray[np.float64], size_px: int | tuple[in
         regions=regions,
         seen=seen,
     )
+
+
+def _around(
+    image: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[int, int]
+) -> tuple[int, int, NDArray[np.uint8]]:
+    """The part of `image` that a crop shows, wide enough to be mirrored at the image's edges; its left and top first."""
+    back = np.linalg.inv(matrix[:, :2])
+    middle, half = back @ (np.divide(size, 2) - matrix[:, 2]), np.abs(back) @ np.divide(size, 2) + 4
+    far = np.maximum(half, np.abs(middle - np.clip(middle, half, np.subtract(image.shape[1::-1], half))) + half)
+    x, y = (int(v) for v in np.maximum(np.floor(middle - far), 0))
+    right, low = (int(v) for v in np.ceil(middle + far))
+    return x, y, image[y:low, x:right]
 
 
 def random_crop(sample: Sample, size_px: int, cfg: AugmentConfig, rng: np.random.Generator) -> Crop:
@@ -148,17 +168,23 @@ def _place(rng: np.random.Generator, length: int, half: float) -> float:
 
 
 def _recolour(image: NDArray[np.uint8], cfg: AugmentConfig, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Vary each stain's density (after Tellez et al. 2018) and the white balance."""
+    """Vary each stain's density (after Tellez et al. 2018), its colour and the white balance."""
     gain = 1 + rng.uniform(-cfg.stain_gain, cfg.stain_gain, 3)
     shift = rng.uniform(-cfg.stain_shift, cfg.stain_shift, 3)
-    od_from_hed = np.linalg.inv(HED_FROM_OD)
-    mix = (HED_FROM_OD @ np.diag(gain) @ od_from_hed).astype(np.float32)
-    density = -np.log((image.astype(np.float32) + 1) / 256) @ mix
-    darkest = np.maximum(np.maximum(density[..., 0], density[..., 1]), density[..., 2])  # ten times faster than max(2)
-    density += np.clip(darkest / 0.3, 0, 1)[..., None] * (shift @ od_from_hed).astype(np.float32)
     white = 1 + rng.uniform(-cfg.colour_gain, cfg.colour_gain / 3, 3)
-    out: NDArray[np.uint8] = np.clip(256 * np.exp(-density) * white.astype(np.float32) - 1, 0, 255).astype(np.uint8)
-    return out
+    vectors = _OD_FROM_HED
+    if cfg.stain_turn:
+        much = rng.uniform(0, cfg.stain_turn)
+        vectors = (vectors + much * rng.uniform(-1, 1, (3, 3))) * (1 + 2 * much * rng.uniform(-1, 1, 3))
+        vectors = np.maximum(vectors, 0)  # no dye gives light
+        vectors *= (np.linalg.norm(_OD_FROM_HED, axis=1) / np.linalg.norm(vectors, axis=1))[:, None]
+    density = cv2.LUT(image, _DENSITY)
+    darkest = cv2.max(cv2.max(density[..., 0], density[..., 1]), density[..., 2])
+    tissue = np.minimum(darkest / np.float32(0.3), 1)
+    # Rows of `mix`: what a density gains from that of red, green and blue, from tissue being there, and anywhere.
+    mix = np.vstack([HED_FROM_OD @ (gain[:, None] * vectors), shift @ vectors, -np.log(white)])
+    light = cv2.exp(cv2.transform(cv2.merge([density, tissue]), -mix.T))
+    return np.asarray(cv2.addWeighted(light, 256, light, 0, -1, dtype=cv2.CV_8U), np.uint8)
 
 
 def _coarsen(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:

@@ -20,6 +20,8 @@ from tilscore.nets import CellMaps
 
 _REACH_PX = 5
 """Half-width of the stamp around a centre, in map pixels: 3 sigma and more."""
+_OFFSET_PX = 1.5
+"""Offsets are taught this far around a centre, in map pixels."""
 
 
 @dataclass(frozen=True)
@@ -68,29 +70,34 @@ def encode(crop: Crop, cfg: LossConfig) -> tuple[NDArray[Any], ...]:
     """One crop's targets as arrays, in the order of `Targets`, without the batch axis."""
     n = crop.image.shape[0] // CELL_STRIDE
     x, y = crop.x_px / CELL_STRIDE, crop.y_px / CELL_STRIDE
-    col, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     step = np.arange(-_REACH_PX, _REACH_PX + 1)
-    rows, cols = np.broadcast_arrays(row[:, None, None] + step[:, None], col[:, None, None] + step)
-    dx, dy = x[:, None, None] - (cols + 0.5), y[:, None, None] - (rows + 0.5)
-    distance = np.hypot(dx, dy)
-    value = np.exp(-(distance**2) / (2 * _sigma(x, y, cfg)[:, None, None] ** 2))
+    rows, cols = np.broadcast_arrays(
+        np.floor(y).astype(np.int64)[:, None, None] + step[:, None], np.floor(x).astype(np.int64)[:, None, None] + step
+    )
+    dx, dy = x[:, None, None] - (cols + np.float32(0.5)), y[:, None, None] - (rows + np.float32(0.5))
+    distance2 = (dx**2 + dy**2).astype(np.float32)
+    value = np.exp(distance2 * (-0.5 / _sigma(x, y, cfg) ** 2).astype(np.float32)[:, None, None])
     value[:, _REACH_PX, _REACH_PX] = 1.0
     inside = (rows >= 0) & (cols >= 0) & (rows < n) & (cols < n)
-    flat = (rows * n + cols)[inside]
-    farthest_first = np.argsort(-distance[inside], kind="stable")
-    flat_sorted = flat[farthest_first]
+    pixel = rows * n + cols
+    peak = np.zeros(n * n, np.float32)
+    np.maximum.at(peak, pixel[inside], value[inside])
+
+    # Only pixels near a centre are told its type and offset: the nearest of several is written last.
+    taught = inside & (distance2 <= max(cfg.type_radius_px, _OFFSET_PX) ** 2)
+    farthest_first = np.argsort(-distance2[taught], kind="stable")
+    where = pixel[taught][farthest_first]
 
     def nearest(values: NDArray[Any], fill: float, kind: type) -> NDArray[Any]:
         out = np.full(n * n, fill, kind)
-        out[flat_sorted] = values[inside][farthest_first]
+        out[where] = values[taught][farthest_first]
         return out.reshape(n, n)
 
-    peak = np.zeros(n * n, np.float32)
-    np.maximum.at(peak, flat, value[inside].astype(np.float32))
-    gap = nearest(distance, np.inf, np.float32)
-    label = nearest(np.broadcast_to(crop.label[:, None, None], distance.shape), -1, np.int64)
-    label = np.where(gap > cfg.type_radius_px, -1, label)
-    known = np.asarray(crop.known.reshape(n, CELL_STRIDE, n, CELL_STRIDE).all(axis=(1, 3)))
+    gap2 = nearest(distance2, np.inf, np.float32)
+    label = nearest(np.broadcast_to(crop.label[:, None, None], distance2.shape), -1, np.int64)
+    label = np.where(gap2 > cfg.type_radius_px**2, -1, label)
+    parts = [crop.known[i::CELL_STRIDE, j::CELL_STRIDE] for i in range(CELL_STRIDE) for j in range(CELL_STRIDE)]
+    known = np.logical_and.reduce(parts)
     step_r = REGION_STRIDE
     regions = crop.regions[step_r // 2 :: step_r, step_r // 2 :: step_r].astype(np.int64)
     return (
@@ -98,7 +105,7 @@ def encode(crop: Crop, cfg: LossConfig) -> tuple[NDArray[Any], ...]:
         known[None],
         label,
         np.stack([nearest(dx, 0, np.float32), nearest(dy, 0, np.float32)]),
-        gap <= 1.5,
+        gap2 <= _OFFSET_PX**2,
         regions,
     )
 

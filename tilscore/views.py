@@ -198,8 +198,8 @@ def _wishes(s: _Sums) -> list[tuple[str, NDArray[np.bool_], FloatMap]]:
     tumour = s.tumour_frac + s.n_epithelial / np.float32(s.n_epithelial.max(initial=1.0))
     return [
         ("Highest TIL density", some & (s.density > 0), s.density),
+        ("Coldest stroma", much, cold),  # before the typical one: that may be the coldest that a small slide has
         ("Typical stroma (median density)", much, typical),
-        ("Coldest stroma", much, cold),
         ("Tumour-rich", s.tumour_frac >= 0.2, tumour),
         ("Most doubtful TILs" if most else "Most doubtful inflammatory cells", s.n_doubtful >= 1, s.n_doubtful),
         ("Most inflammatory cells in tumour", s.n_tils_in_tumour >= 1, s.n_tils_in_tumour),
@@ -218,7 +218,7 @@ def choose_fields(
 ) -> tuple[Field, ...]:
     """Fields that show a reader where the model may be right or wrong; the same for the same input.
 
-    They are, as far as the slide has them: highest TIL density, median and lowest density in stroma, most tumour,
+    They are, as far as the slide has them: highest TIL density, lowest and median density in stroma, most tumour,
     most TILs of doubtful probability, most inflammatory cells inside tumour. A slide with none of these gets one
     field of its tissue. Fields lie inside the slide, mostly on tissue, and do not overlap; a slide smaller than a
     field gets one field of its own size. `whole` is the box of the slide (None: that of `regions`).
