@@ -34,9 +34,9 @@ class AugmentConfig:
     stain_shift: float = 0.05
     """Half-range of the density added to each stain."""
     stain_turn: float = 0.0
-    """Most that is added to the red, green and blue of each stain's colour vector, and half of the most by which those of
-    all stains are multiplied together; drawn anew for each crop, so that most are turned by less. The vectors keep their
-    lengths. Laboratories differ in dyes, not in their amounts alone."""
+    """Most that is added to the red, green and blue of each stain's colour vector, and half of the most by which those
+    of all stains are multiplied together; drawn anew for each crop, so that most are turned by less. The vectors keep
+    their lengths. Laboratories differ in dyes, not in their amounts alone."""
     colour_gain: float = 0.10
     """Half-range of the factor on each colour channel: scanners differ in white balance."""
     blur_chance: float = 0.25
@@ -130,7 +130,7 @@ def crop_at(sample: Sample, matrix: NDArray[np.float64], size_px: int | tuple[in
 def _around(
     image: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[int, int]
 ) -> tuple[int, int, NDArray[np.uint8]]:
-    """The part of `image` that a crop shows, wide enough to be mirrored at the image's edges; its left and top first."""
+    """The part of `image` that a crop shows, wide enough to be mirrored at the image's edges; its left and top."""
     back = np.linalg.inv(matrix[:, :2])
     middle, half = back @ (np.divide(size, 2) - matrix[:, 2]), np.abs(back) @ np.divide(size, 2) + 4
     far = np.maximum(half, np.abs(middle - np.clip(middle, half, np.subtract(image.shape[1::-1], half))) + half)
