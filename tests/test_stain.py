@@ -227,22 +227,23 @@ def test_off_leaves_every_pixel_alone() -> None:
 
 
 def test_normalised_slides_give_the_cells_of_the_original(limits: StainRange, tmp_path: Path) -> None:
-    """Through the shipped network: a phantom stained at 45 % loses cells, and normalised has most of them again."""
+    """Through the shipped network: cells of a phantom stained at 30 % are less sure, and normalised nearly as before."""
     model = find_model("tilscore-lite")
     backend = TorchBackend(model.load(), "cpu", "full", model.config.calibration)
 
-    def n_cells(name: str, image: NDArray[np.uint8], *, normalise: bool = False) -> int:
+    def n_expected(name: str, image: NDArray[np.uint8], *, normalise: bool = False) -> float:
         spec = SlideSpec(name, tmp_path / f"{name}.png", mpp=0.5)
         cv2.imwrite(str(spec.path), image[..., ::-1])
         cfg = InferConfig(workers=0, stain_normalise=normalise)
         with open_slide(spec.path, mpp=0.5) as slide:
             found = infer_slide(spec, slide, find_tissue(slide), backend, cfg, threshold=0.3, stain_range=limits)
         assert found.stain.normalisation.as_values()["applied"] == normalise
-        return int((found.cells.label == Cell.INFLAMMATORY).sum())
+        return float(found.cells.prob[found.cells.label == Cell.INFLAMMATORY].sum())
 
-    before, pale = field(), restained(field(), 0.45, 0.45)
-    truth, changed, undone = n_cells("a", before), n_cells("b", pale), n_cells("c", pale, normalise=True)
+    before, pale = field(), restained(field(), 0.3, 0.3)
+    truth, changed, undone = n_expected("a", before), n_expected("b", pale), n_expected("c", pale, normalise=True)
     assert truth > 50
+    assert abs(changed - truth) > 4
     assert abs(undone - truth) < 0.5 * abs(changed - truth)
 
 
