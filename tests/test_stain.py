@@ -227,7 +227,7 @@ def test_off_leaves_every_pixel_alone() -> None:
 
 
 def test_normalised_slides_give_the_cells_of_the_original(limits: StainRange, tmp_path: Path) -> None:
-    """Through the shipped network: cells of a phantom stained at 30 % are less sure, and normalised nearly as before."""
+    """Through the shipped network: cells of a phantom at 30 % stain are less sure, and normalised nearly as before."""
     model = find_model("tilscore-lite")
     backend = TorchBackend(model.load(), "cpu", "full", model.config.calibration)
 
