@@ -131,9 +131,10 @@ def _around(
     image: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[int, int]
 ) -> tuple[int, int, NDArray[np.uint8]]:
     """The part of `image` that a crop shows, wide enough to be mirrored at the image's edges; its left and top."""
-    back = np.linalg.inv(matrix[:, :2])
-    middle, half = back @ (np.divide(size, 2) - matrix[:, 2]), np.abs(back) @ np.divide(size, 2) + 4
-    far = np.maximum(half, np.abs(middle - np.clip(middle, half, np.subtract(image.shape[1::-1], half))) + half)
+    back, (height, width) = np.linalg.inv(matrix[:, :2]), image.shape[:2]
+    middle = back @ (np.divide(size, 2) - matrix[:, 2])
+    outside = np.abs(middle - np.clip(middle, 0, (width, height)))
+    far = np.abs(back) @ np.divide(size, 2) + 2 * outside + 4
     x, y = (int(v) for v in np.maximum(np.floor(middle - far), 0))
     right, low = (int(v) for v in np.ceil(middle + far))
     return x, y, image[y:low, x:right]
