@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from manifests import GOOD, HEAD, lines, written
 
 from tilscore.cohort.manifest.models import model_notes, models_of
-from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_biopsies, write_table
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_biopsies
 from tilscore.cohort.manifest.read import read_manifest
+from tilscore.cohort.tables import write_table
 from tilscore.errors import DataError
 from tilscore.inputs.words import COLUMNS
 

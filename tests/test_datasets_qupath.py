@@ -13,6 +13,7 @@ import tifffile
 from tiny_sets import EPI, INF, STR, nuclei, picture
 
 from tilscore.datasets import UNTYPED, read_set
+from tilscore.datasets.describe import describe_sets
 from tilscore.errors import AnnotationError, DataError, MppError
 from tilscore.labels import UNKNOWN, Region
 
@@ -88,6 +89,21 @@ def test_areas_overlap_and_are_bounded(tmp_path: Path) -> None:
     assert (got.regions[122:199, 122:188] == Region.NECROSIS).all()
     assert (got.regions[1:9, 141:149] == UNKNOWN).all(), "ignored"
     assert not got.known.any(), "nobody marked nuclei, so none is a negative"
+
+
+def test_a_nucleus_belongs_to_one_area_and_one_outside_is_told(tmp_path: Path) -> None:
+    """Two triangles that share the middle of their boxes: each nucleus is taught once."""
+    picture(tmp_path / "a.png", 200, 160)
+    lower = {"type": "Polygon", "coordinates": [[[0, 0], [0, 100], [100, 100], [0, 0]]]}
+    upper = {"type": "Polygon", "coordinates": [[[20, 0], [120, 0], [120, 100], [20, 0]]]}
+    points = ((30, 60), (90, 40), (40, 30), (110, 98), (150, 20), (20, 150))
+    marks = [drawn({"type": "Point", "coordinates": list(xy)}, "Lymphocyte") for xy in points]
+    export(tmp_path / "a.geojson", drawn(lower, "Region*"), drawn(upper, "Region*"), *marks)
+    first, second = read_set("qupath", tmp_path, mpp=0.5)
+    assert nuclei(first) == [(30.0, 60.0, INF), (40.0, 30.0, INF)], "its own, and one that lies between the two"
+    assert nuclei(second) == [(70.0, 40.0, INF), (90.0, 98.0, INF)]
+    assert (first.n_left_out, second.n_left_out) == (2, 0)
+    assert "left out    2 nuclei marked outside every annotated area" in describe_sets([first, second])
 
 
 def test_outlined_nuclei_are_told_from_areas_by_their_size(tmp_path: Path) -> None:

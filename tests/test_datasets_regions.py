@@ -247,6 +247,7 @@ def test_coco_run_lengths_polygons_and_boxes(tmp_path: Path, monkeypatch: pytest
     shapes: list[dict[str, object]] = [
         {"category_id": 1, "segmentation": {"counts": runs.tolist(), "size": [30, 40]}},
         {"category_id": 2, "segmentation": [[20.0, 6.0, 26.0, 6.0, 20.0, 12.0]]},
+        {"category_id": 1, "segmentation": [[4, 20, 6, 20, 6, 22, 4, 22], [10, 20, 16, 20, 16, 22, 13, 22, 10, 22]]},
         {"category_id": 2, "bbox": [30, 20, 5, 4], "segmentation": []},
     ]
     held = {
@@ -256,7 +257,7 @@ def test_coco_run_lengths_polygons_and_boxes(tmp_path: Path, monkeypatch: pytest
     }
     path = text(tmp_path / "json_annotation_demo.json", json.dumps(held))
     (got,) = read_set("coco", tmp_path, organ="breast")
-    assert nuclei(got) == [(4.0, 6.0, EPI), (22.0, 8.0, UNTYPED), (32.5, 22.0, UNTYPED)]
+    assert nuclei(got) == [(4.0, 6.0, EPI), (11.0, 21.0, EPI), (22.0, 8.0, UNTYPED), (32.5, 22.0, UNTYPED)]
     assert (got.mpp, got.organ, got.group) == (0.25, "breast", "00000010")
     with monkeypatch.context() as inside:
         path.rename(text(tmp_path / "json" / "demo.json", ""))

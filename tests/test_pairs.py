@@ -20,8 +20,8 @@ from tilscore.cohort.paired.missing import missing_tests
 from tilscore.cohort.paired.model import Design, fit_model, mixed_variances, model_design
 from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, category, covariates, shifts
 from tilscore.cohort.paired.reliable import add_adjusted
-from tilscore.cohort.paired.tables import write_xlsx
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
+from tilscore.cohort.tables import write_xlsx
 from tilscore.stats.aligned import aligned_signed_rank, aligned_test
 from tilscore.stats.clustered import fit_clustered
 from tilscore.stats.paired import (

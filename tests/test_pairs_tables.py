@@ -15,9 +15,9 @@ from test_pairs_sampling import as_manifest
 from tilscore.cohort.assays.assays import assays
 from tilscore.cohort.paired.analyse import analyse_tables
 from tilscore.cohort.paired.pairs import AnalyseConfig
-from tilscore.cohort.paired.tables import write_tables
 from tilscore.cohort.rank.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
+from tilscore.cohort.tables import write_tables
 from tilscore.errors import ConfigError
 
 

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_table
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.cohort.rank.expected import fit_expected
 from tilscore.cohort.rank.rank import rank, rank_tables, shortlist
 from tilscore.cohort.rank.standing import RankConfig
 from tilscore.cohort.simulate.cohort import SimulateConfig, simulate_cohort, write_simulation
+from tilscore.cohort.tables import write_table
 from tilscore.errors import DataError, UsageError
 from tilscore.stats.percentile import median_and_spread, place
 

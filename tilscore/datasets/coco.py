@@ -125,8 +125,7 @@ def centre(one: dict[str, Any], path: Path) -> tuple[float, float]:
         if isinstance(shape, dict):
             return _mask_centre(shape)
         if shape:
-            rings = [np.array(ring, np.float64).reshape(-1, 2) for ring in shape]
-            return outline_centre(max(rings, key=len))
+            return outline_centre(*(np.array(ring, np.float64).reshape(-1, 2) for ring in shape))
         x, y, w, h = (float(v) for v in one["bbox"])
         return x + w / 2, y + h / 2
     except (KeyError, TypeError, ValueError) as err:

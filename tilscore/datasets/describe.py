@@ -37,6 +37,7 @@ def _block(name: str, samples: Sequence[Sample], classes: ClassMap | None) -> st
         f"  organs      {_counted(Counter(s.organ for s in samples if s.organ))}",
         f"  scanners    {_counted(Counter(s.scanner for s in samples if s.scanner))}",
         f"  nuclei      {_nuclei(samples)}",
+        *_left_out(samples),
         f"  known       {sum(s.known_mm2 for s in samples):.2f} mm2{_complete(samples)}",
         f"  regions     {_regions(samples)}",
     ]
@@ -54,6 +55,11 @@ def _nuclei(samples: Sequence[Sample]) -> str:
     counts = {c.name.lower(): int((label == c).sum()) for c in Cell}
     counts["untyped"] = int((label == UNTYPED).sum())
     return f"{len(label)}: " + ", ".join(f"{w} {n}" for w, n in counts.items() if n) if len(label) else "none labelled"
+
+
+def _left_out(samples: Sequence[Sample]) -> list[str]:
+    n = sum(s.n_left_out for s in samples)
+    return [f"  left out    {n} nuclei marked outside every annotated area"] if n else []
 
 
 def _complete(samples: Sequence[Sample]) -> str:

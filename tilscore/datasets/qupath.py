@@ -205,18 +205,33 @@ def _samples(
     whole = shapely.union_all(marks.annotated).intersection(ground) if marks.annotated else ground
     parts = [p for p in getattr(whole, "geoms", [whole]) if p.geom_type == "Polygon"]
     parts.sort(key=lambda p: (p.bounds[1], p.bounds[0]))
+    windows = [grid.covering_window(BoxUm(*part.bounds)).clip() for part in parts]
+    for window in windows:
+        if window.w * window.h > LARGEST_PX:
+            found, do = f"{window.w} x {window.h} px", "draw smaller ones"
+            raise AnnotationError("annotated area too large to be held", where=path, found=found, do=do)
     numbered = [f"{name}-{i + 1}" for i in range(len(parts))]
     if not names.isdisjoint(numbered):
         numbered = [f"{name}/{i + 1}" for i in range(len(parts))]
-    for part, number in zip(parts, numbered, strict=True):
-        window = grid.covering_window(BoxUm(*part.bounds)).clip()
-        if window.w * window.h > LARGEST_PX:
-            found = f"{window.w} x {window.h} px"
-            raise AnnotationError(
-                "annotated area too large to be held", where=path, found=found, do="draw smaller ones"
-            )
-        label = name if len(parts) == 1 else number
-        yield _sample(slide, window, part, marks, facts.sample_keys(label, name))
+    owner = _owners(parts, windows, marks)
+    for i, (part, window, number) in enumerate(zip(parts, windows, numbered, strict=True)):
+        keys = facts.sample_keys(name if len(parts) == 1 else number, name)
+        keys["n_left_out"] = 0 if i else int((owner < 0).sum())
+        yield _sample(slide, window, part, marks, owner == i, keys)
+
+
+def _owners(parts: list[BaseGeometry], windows: list[Window], marks: _Marks) -> NDArray[np.int64]:
+    """[n] the area that has each nucleus: one that holds it, else one whose picture shows it, else -1."""
+    import shapely
+
+    x, y = np.array(marks.xy).reshape(-1, 2).T
+    owner = np.full(len(x), -1, np.int64)
+    holds = [shapely.intersects_xy(part, x, y) for part in parts]
+    shows = [(x >= b.x0) & (x < b.x1) & (y >= b.y0) & (y < b.y1) for b in (w.box for w in windows)]
+    for those in (holds, shows):
+        for i, here in enumerate(those):
+            owner[here & (owner < 0)] = i
+    return owner
 
 
 def _check(marks: _Marks, ground: BaseGeometry, slide: Slide, path: Path) -> None:
@@ -232,8 +247,10 @@ def _check(marks: _Marks, ground: BaseGeometry, slide: Slide, path: Path) -> Non
         raise AnnotationError("is not of this image", where=path, found=what, do=f"is it of {slide.path.name}?")
 
 
-def _sample(slide: Slide, window: Window, part: BaseGeometry, marks: _Marks, keys: dict[str, Any]) -> Sample:
-    """One annotated area: its bounding box, known inside its outline."""
+def _sample(
+    slide: Slide, window: Window, part: BaseGeometry, marks: _Marks, own: NDArray[np.bool_], keys: dict[str, Any]
+) -> Sample:
+    """One annotated area and its `own` nuclei: its bounding box, known inside its outline."""
     grid = Grid(window.grid.mpp, window.w, window.h)
     corner = np.array([window.box.x0, window.box.y0])
 
@@ -252,7 +269,7 @@ def _sample(slide: Slide, window: Window, part: BaseGeometry, marks: _Marks, key
         for to, shape in sorted(marks.areas, key=lambda a: -a[1].area):
             regions[filled(shape) & inside] = to
     xy = (np.array(marks.xy).reshape(-1, 2) - corner) / grid.mpp
-    here = ((xy >= 0) & (xy < (window.w, window.h))).all(axis=1)
+    here = own & ((xy >= 0) & (xy < (window.w, window.h))).all(axis=1)
     regions_only = bool(marks.areas) and all(label == IGNORED for label in marks.label)
     return Sample(
         source="qupath",

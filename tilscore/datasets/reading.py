@@ -124,17 +124,20 @@ def folder(root: Path, *names: str) -> Path:
     raise DataError(f"no folder {' or '.join(names)} in it", where=root, do="unpack the set again, or give its folder")
 
 
-def outline_centre(xy: NDArray[np.floating]) -> tuple[float, float]:
-    """Centre of mass of the polygon [n 2]; the mean of the corners where it has no area."""
-    x, y = (xy - xy[0]).T.astype(np.float64)
-    cross = x * np.roll(y, -1) - np.roll(x, -1) * y
-    area = cross.sum() / 2
-    if abs(area) < 1e-9:
-        mean = xy.mean(axis=0)
-        return float(mean[0]), float(mean[1])
-    cx = ((x + np.roll(x, -1)) * cross).sum() / (6 * area)
-    cy = ((y + np.roll(y, -1)) * cross).sum() / (6 * area)
-    return float(cx + xy[0, 0]), float(cy + xy[0, 1])
+def outline_centre(*rings: NDArray[np.floating]) -> tuple[float, float]:
+    """Centre of mass of one or more polygons [n 2] together; the mean of the corners where they have no area."""
+    corners = np.concatenate(rings).astype(np.float64)
+    origin = corners[0]
+    area, moment = 0.0, np.zeros(2)
+    for ring in rings:
+        here = ring.astype(np.float64) - origin
+        after = np.roll(here, -1, axis=0)
+        cross = here[:, 0] * after[:, 1] - after[:, 0] * here[:, 1]
+        way = np.sign(cross.sum())
+        area += way * cross.sum() / 2
+        moment += way * ((here + after) * cross[:, None]).sum(axis=0) / 6
+    x, y = corners.mean(axis=0) if area < 1e-9 else origin + moment / area
+    return float(x), float(y)
 
 
 def plain_word(word: object) -> str:

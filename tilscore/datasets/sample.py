@@ -40,6 +40,7 @@ class Sample:
         from, but a detection elsewhere is neither right nor wrong, unless it is of a `complete` class: of the others,
         recall is all that can be measured.
     unit : what intervals draw again as one, where it is less than `group` (PanNuke: the patch); "" = patient or group.
+    n_left_out : nuclei marked on the same slide that no sample holds; told once a slide, with its first sample.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Sample:
     complete: tuple[Cell, ...] = ()
     exhaustive: bool = True
     unit: str = ""
+    n_left_out: int = 0
 
     def __post_init__(self) -> None:
         if not len(self.x_px) == len(self.y_px) == len(self.label):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilscore.cohort.agreement.figures import others_mean
-from tilscore.cohort.manifest.pool import write_table
+from tilscore.cohort.tables import write_table
 from tilscore.files import replacing, write_json, write_text
 from tilscore.stats.agreement import bland_altman
 from tilscore.stats.pairfigures import pooled_pairs

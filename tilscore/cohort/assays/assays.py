@@ -36,8 +36,8 @@ from tilscore.cohort.manifest.models import model_notes
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure, to_scale
-from tilscore.cohort.paired.tables import plain, plain_rows, write_tables
 from tilscore.cohort.rank.reference import scores_file
+from tilscore.cohort.tables import plain, plain_rows, write_tables
 from tilscore.errors import UsageError
 from tilscore.files import sha256, write_json
 from tilscore.inputs.words import canonical

@@ -11,7 +11,6 @@ import numpy as np
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.manifest.sheet import read_sheet
 from tilscore.errors import DataError, UsageError
-from tilscore.files import write_text
 from tilscore.inputs import LIST_SUFFIXES
 from tilscore.inputs.words import COLUMNS, canonical, is_scored, order
 
@@ -39,8 +38,6 @@ _NOT_POOLED = {"mpp_um", "seconds"}
 _STATES = ("not_evaluable", "failed", "unscored")
 _NOT_SAID = (*KEY, "slide_id", "path", "roi", "mpp", "line", "stain")
 """Columns of a manifest that are no part of a biopsy, or its key."""
-_EXACT = 2.0**53
-"""Whole numbers below are exact as float."""
 MIXED = "mixed"
 """Specimen or site of a biopsy whose slides state several."""
 
@@ -252,6 +249,8 @@ def write_biopsies(inputs: Sequence[Path | str], out: Path, say: Callable[[str],
             return None
         import pandas as pd
 
+        from tilscore.cohort.tables import write_table
+
         manifest = pd.concat([read_manifest(path) for path in manifests], ignore_index=True)
         table = pool_biopsies(manifest, read_scores(out))
     except (UsageError, DataError) as err:
@@ -262,25 +261,3 @@ def write_biopsies(inputs: Sequence[Path | str], out: Path, say: Callable[[str],
     n_ok = int((table["status"] == "ok").sum())
     say(f"{n_ok} of {len(table)} biopsies have a score: {target}")
     return target
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV: missing values empty, whole numbers in full, others with six digits, no cell that a
-    spreadsheet would run."""
-    shown = table.copy()
-    for name in shown.columns:
-        if shown[name].dtype.kind in "fO":
-            shown[name] = shown[name].map(_cell)
-    write_text(path, shown.to_csv(index=False, header=[str(_cell(n)) for n in shown], lineterminator="\n"))
-
-
-def _digits(value: float) -> str:
-    if np.isnan(value):
-        return ""
-    return f"{value + 0.0:.0f}" if value.is_integer() and abs(value) < _EXACT else f"{value:.6g}"
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, float):
-        return _digits(value)
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -20,7 +20,7 @@ from tilscore.cohort.paired.model import FALLBACK, ModelResult, fit_model
 from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, confounded, shifts, unknown_sampling
 from tilscore.cohort.paired.reliable import add_adjusted
 from tilscore.cohort.paired.sensitivity import sensitivity
-from tilscore.cohort.paired.tables import plain, plain_rows, write_tables
+from tilscore.cohort.tables import plain, plain_rows, write_tables
 from tilscore.config import as_values
 from tilscore.files import sha256, write_json
 from tilscore.inputs.words import is_scored

@@ -15,7 +15,6 @@ import tilscore
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.paired.missing import later_timepoints
-from tilscore.cohort.paired.tables import plain, plain_rows, write_tables
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.cohort.rank.expected import CHANGE_SIDES, LEVEL_SIDES
 from tilscore.cohort.rank.reasons import reasons
@@ -29,6 +28,7 @@ from tilscore.cohort.rank.standing import (
     prepare,
     stand,
 )
+from tilscore.cohort.tables import plain, plain_rows, write_tables
 from tilscore.config import as_values
 from tilscore.errors import UsageError
 from tilscore.files import sha256, write_json

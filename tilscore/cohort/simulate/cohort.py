@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilscore.cohort.manifest.pool import write_table
 from tilscore.cohort.simulate.draws import Floats, SimulateConfig, draw_areas, draw_biopsies, draw_cores, measure
 from tilscore.cohort.simulate.made import make_tables
+from tilscore.cohort.tables import write_table
 from tilscore.errors import UsageError
 from tilscore.files import write_json
 from tilscore.inputs.words import COLUMNS

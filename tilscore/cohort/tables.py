@@ -1,4 +1,4 @@
-"""Tables of the analysis as CSV and as one XLSX, and as plain values for JSON."""
+"""Tables of a cohort as CSV and as one XLSX, and as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tilscore.cohort.manifest.pool import write_table
-from tilscore.files import replacing
+from tilscore.files import replacing, write_text
+
+_EXACT = 2.0**53
+"""Whole numbers below are exact as float."""
 
 
 def write_tables(out: Path, tables: Mapping[str, pd.DataFrame], book: str = "tables") -> None:
@@ -24,6 +26,16 @@ def write_tables(out: Path, tables: Mapping[str, pd.DataFrame], book: str = "tab
     for name, table in tables.items():
         write_table(out / f"{name}.csv", table)
     write_xlsx(out / f"{book}.xlsx", tables)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV: missing values empty, whole numbers in full, others with six digits, no cell that a
+    spreadsheet would run."""
+    shown = table.copy()
+    for name in shown.columns:
+        if shown[name].dtype.kind in "fO":
+            shown[name] = shown[name].map(_cell)
+    write_text(path, shown.to_csv(index=False, header=[str(_cell(n)) for n in shown], lineterminator="\n"))
 
 
 def write_xlsx(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -69,3 +81,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, str | int | bool) else str(value)
+
+
+def _digits(value: float) -> str:
+    if np.isnan(value):
+        return ""
+    return f"{value + 0.0:.0f}" if value.is_integer() and abs(value) < _EXACT else f"{value:.6g}"
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return _digits(value)
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
