@@ -208,6 +208,9 @@ def test_scores_of_another_model_are_no_reference(tmp_path: Path) -> None:
     table = pool_biopsies(read_manifest(files[0]), read_scores(files[1]))
     write_table(reference, table)
     assert any(n.startswith("One model scored") for n in rank(*files, reference=reference)["notes"])
+    write_table(reference, table.assign(patient_id=table["patient_id"].str.lower().str.replace("-", "_")))
+    notes = rank(*files, reference=reference)["notes"]
+    assert any(n.startswith("12 patients of the reference differ from patients ranked in spelling only") for n in notes)
     write_table(reference, table.drop(columns="model"))
     assert any("Not every score names its model" in n for n in rank(*files, reference=reference)["notes"])
     write_table(reference, table.assign(model="other@1"))
