@@ -64,7 +64,7 @@ def with_a_hostile_patient(out: Path, results: Path) -> None:
     """The last pair's patient gets a hostile code, all other verbs leave their files, and two slides have reports."""
     rank(results / "slides.csv", results, out, n=3)
     inputs = json.loads((out / "analysis.json").read_text(encoding="utf-8"))["inputs"]
-    tests = [{"assay": HOSTILE, "rho": 0.42, "low": None}]
+    tests = [{"assay": HOSTILE, "family": "spearman", "n": 20, "estimate": 0.42, "low": None, "status": "ok"}]
     write_json(out / "assays.json", {"inputs": inputs, "notes": ["a note"], "tests": tests})
     x = np.array([5.0, 20, 40, 60, 10])
     sheet = pd.DataFrame(

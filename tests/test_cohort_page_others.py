@@ -12,6 +12,7 @@ import pytest
 from pages import Page
 
 from tilscore.cohort.assays.assays import assays
+from tilscore.cohort.page.assaytables import assay_sheets
 from tilscore.cohort.page.page import write_page
 from tilscore.cohort.paired.analyse import analyse
 from tilscore.cohort.rank.rank import rank
@@ -61,6 +62,36 @@ def test_methods_tell_what_was_done(out: Path, page: Page) -> None:
     version = json.loads((out / "assays.json").read_text(encoding="utf-8"))["versions"]["lifelines"]
     for part in ("placed among the other patients", "Spearman's correlation", f"lifelines {version}", "Hochberg ["):
         assert part in text
+
+
+def test_assays_are_told_with_their_intervals(out: Path) -> None:
+    """The page holds the figures of the tables, in their order, and no column of theirs twice."""
+    held = json.loads((out / "assays.json").read_text(encoding="utf-8"))
+    sheets = {sheet.csv + str(i): sheet for i, sheet in enumerate(assay_sheets(held))}
+    spearman = [r for r in held["tests"] if r["family"] == "spearman"]
+    assert [line.cells[0] for line in sheets["assays0"].lines] == [r["assay"] for r in spearman]
+    for line, r in zip(sheets["assays0"].lines, spearman, strict=True):
+        assert line.cells[1:3] == [str(r["n"]), f"{r['estimate']:.2f} ({r['low']:.2f} to {r['high']:.2f})"]
+    cox = next(r for r in held["cox"] if r["model"] == "alone")
+    (first, *_) = sheets["cox4"].lines
+    assert first.cells[0] == [cox["outcome"], f"{cox['n']} patients, {cox['n_events']} events"]
+    assert first.cells[2] == f"{cox['hazard_ratio']:.2f} ({cox['low']:.2f} to {cox['high']:.2f})"
+    assert all(len(line.cells) == len(sheet.head) for sheet in sheets.values() for line in sheet.lines)
+
+
+def test_assays_that_could_not_be_tested_say_why() -> None:
+    few: dict[str, object] = {"status": "not_evaluable", "reason": "too_few: 4 patients, 10 are needed"}
+    tests = [few | {"assay": name, "family": "spearman", "n": 4.0, "estimate": None} for name in ("cd3", "cd8")]
+    tests.append({"assay": "os", "family": "log_rank", "n": None, "status": "not_evaluable", "reason": "no time"})
+    shown, survival = assay_sheets({"tests": tests, "km": [], "cox": None})
+    assert [line.cells[:3] for line in shown.lines] == [["cd3", "4", "-"], ["cd8", "4", "-"]]
+    assert [line.said for line in shown.lines] == [[], []], "said once, beneath the table"
+    assert shown.note.startswith("Not evaluable: too few (4 patients, 10 are needed).")
+    assert list(survival.lines[0].said) == ["Log-rank test not evaluable: no time."]
+    tests[0] |= {"status": "ok", "estimate": 0.5, "low": 0.1, "high": None, "p": 0.03, "p_bh": 0.06}
+    (made, other), *_ = (sheet.lines for sheet in assay_sheets({"tests": tests}))
+    assert made.cells[2:5] == ["0.50 (0.10 to no limit)", "0.030", "0.060"]
+    assert (list(made.said), len(other.said)) == ([], 1)
 
 
 def test_figures_have_room_where_no_test_could_be_made(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import tilscore
+from tilscore.cohort.page.assaytables import assay_sheets
 from tilscore.cohort.page.figtests import TESTS, definition_name
 from tilscore.cohort.page.figures import Drawn, draw_figures
 from tilscore.cohort.page.gathered import Gathered, gather, rows
@@ -128,7 +129,7 @@ def render(found: Gathered, drawn: list[Drawn], links: Mapping[str, str]) -> str
         rank=found.rank,
         of_rank=score_text(found.rank),
         of_assays=score_text(found.assays),
-        assays=None if found.assays is None else _foreign(found.assays),
+        assays=None if found.assays is None else assay_sheets(found.assays),
         assay_notes=[] if found.assays is None else [str(n) for n in found.assays.get("notes") or []],
         n_rows=N_ROWS,
         tables=_tables(found),
@@ -237,20 +238,6 @@ def _why(row: Mapping[str, str]) -> str:
     return " and ".join(f"{name} {'not sampled' if state == 'no_slide' else printable(state)}" for name, state in sides)
 
 
-def _foreign(values: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[Any]]]]:
-    """The tables of another verb's JSON: name, columns that hold anything, and rows."""
-    tables = []
-    for name, table in values.items():
-        if isinstance(table, list) and table and all(isinstance(row, dict) for row in table):
-            columns = [c for c in _columns(table) if any(row.get(c) not in (None, "", []) for row in table)]
-            tables.append((name, columns, [[row.get(c) for c in columns] for row in table]))
-    return tables
-
-
-def _columns(table: Iterable[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(column for row in table for column in row))
-
-
 def _value(value: Any) -> str:
     """Any value of a table as short text."""
     if value is None or value == "":
@@ -261,6 +248,4 @@ def _value(value: Any) -> str:
         return f"{value}"
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    if isinstance(value, list):
-        return ", ".join(_value(v) for v in value)
     return printable(value, 400)

@@ -229,15 +229,15 @@ def reason_words(reason: str | None) -> str:
 
 def ratio_text(row: dict[str, Any]) -> str:
     """`1.54 (1.21 to 2.30)`, or a dash."""
-    return _interval_text([row.get(k) for k in ("ratio", "ratio_low", "ratio_high")], "{:.2f}", "{:.2f}")
+    return interval_text([row.get(k) for k in ("ratio", "ratio_low", "ratio_high")], "{:.2f}", "{:.2f}")
 
 
 def estimate_text(row: dict[str, Any]) -> str:
     """`+0.6 (+0.2 to +1.3)`, or a dash."""
-    return _interval_text([row.get(k) for k in ("estimate", "low", "high")], "{:+.1f}", "{:+.2f}")
+    return interval_text([row.get(k) for k in ("estimate", "low", "high")], "{:+.1f}", "{:+.2f}")
 
 
-def _interval_text(values: list[Any], shape: str, alone: str) -> str:
+def interval_text(values: list[Any], shape: str, alone: str) -> str:
     """A value with its limits, of which one may not exist; without both, the value alone."""
     value, low, high = values
     if value is None or (low is None and high is None):

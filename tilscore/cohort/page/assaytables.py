@@ -1,0 +1,210 @@
+"""Tests of other assays and of outcome as a reader wants them: one row an assay, an estimate with its interval."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tilscore.cohort.page.told import factors, interval_text, p_text, reason_words, several
+from tilscore.errors import printable
+from tilscore.page import number
+
+Found = Mapping[str, Any]
+"""A row of `assays.json`."""
+_CODE = re.compile(r"[a-z_]+: ")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: its cells, a cell of several lines as a list, and what is said beneath it."""
+
+    cells: Sequence[str | list[str]]
+    said: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of the page.
+
+    Attributes
+    ----------
+    csv : name of the file that holds all of its figures. head : each column's title, and whether it holds numbers.
+    note : what is said of the whole table, or "".
+    """
+
+    title: str
+    csv: str
+    head: Sequence[tuple[str, bool]]
+    lines: Sequence[Line]
+    note: str = ""
+
+
+def assay_sheets(found: Found) -> list[Sheet]:
+    """The tables of `assays.json`, in the order of reading; those without a row are left out."""
+    tests, km, cox = ([dict(r) for r in found.get(name) or []] for name in ("tests", "km", "cox"))
+    sheets = (_correlations(tests), _agreements(tests), _groups(tests), _survival(tests, km), _models(cox))
+    return [_once(sheet) for sheet in sheets if sheet.lines]
+
+
+def _once(sheet: Sheet) -> Sheet:
+    """What is said beneath each of several lines is said once, beneath the table."""
+    if len(sheet.lines) < 2:
+        return sheet
+    shared = [text for text in sheet.lines[0].said if all(text in line.said for line in sheet.lines)]
+    lines = [Line(line.cells, [text for text in line.said if text not in shared]) for line in sheet.lines]
+    return replace(sheet, lines=lines, note=" ".join(filter(None, [*shared, sheet.note])))
+
+
+def _correlations(tests: list[dict[str, Any]]) -> Sheet:
+    head = [("Assay", False), ("patients", True), ("alone (95 %)", True), ("p", True), ("p corrected", True)]
+    head += [("adjusted (95 %)", True), ("p", True), ("p corrected", True)]
+    partial = {r["assay"]: r for r in _family(tests, "spearman_partial")}
+    used = {r["adjusted_for"] for r in partial.values() if r.get("adjusted_for")}
+    lines = []
+    for row in _family(tests, "spearman"):
+        with_it = partial.get(row["assay"], {})
+        said = [_unmade(row) or _unmade(with_it, "Adjusted")]
+        if len(used) > 1 and with_it.get("adjusted_for"):
+            said.append(f"Adjusted for {_factors(with_it['adjusted_for'])}.")
+        said.append(_left(with_it))
+        cells = [row["assay"], _count(row)]
+        for one in (row, with_it):
+            cells += [_estimate(one, "{:.2f}"), p_text(one.get("p")), p_text(one.get("p_bh"))]
+        lines.append(_line(cells, said))
+    note = f"Adjusted for {_factors(used.pop())}. " if len(used) == 1 else ""
+    note += "p corrected: for the number of assays (Benjamini and Hochberg)."
+    return Sheet("Correlation with the score (Spearman)", "assays", head, lines, note)
+
+
+def _agreements(tests: list[dict[str, Any]]) -> Sheet:
+    head = [("Assay", False), ("patients", True), ("concordance of logs (95 %)", True), ("concordance (95 %)", True)]
+    head += [("H&E / assay (95 %)", True), ("limits of agreement", True), ("slope (95 %)", True)]
+    rows = _family(tests, "agreement")
+    lines = []
+    for assay in dict.fromkeys(r["assay"] for r in rows):
+        of = {r["test"]: r for r in rows if r["assay"] == assay}
+        low, high = (of.get(f"ratio_limit_{end}", {}).get("estimate") for end in ("low", "high"))
+        between = "-" if low is None or high is None else f"{low:.2f} to {high:.2f}"
+        figures = [_estimate(of.get(test, {}), "{:.2f}") for test in ("ccc_log", "ccc", "ratio")]
+        slope = _estimate(of.get("slope_of_difference", {}), "{:+.2f}")
+        first = next(iter(of.values()))
+        lines.append(_line([assay, _count(first), *figures, between, slope], [_unmade(first)]))
+    note = (
+        "In 95 % of patients the ratio of the densities lies between the limits of agreement. Slope: how the log of "
+        "the ratio grows with the log of the density; 0 is none."
+    )
+    return Sheet("H&E density against densities of other assays", "assays", head, lines, note)
+
+
+def _groups(tests: list[dict[str, Any]]) -> Sheet:
+    head = [("Assay", False), ("groups: median of the score", False), ("patients", True), ("difference (95 %)", True)]
+    head += [("p", True), ("p corrected", True)]
+    lines = []
+    for row in _family(tests, "group"):
+        unit = str(row.get("unit") or "")
+        shape = "{:+.1f}" if unit.endswith("points") else "{:.2f}"
+        difference = [unit, _estimate(row, shape)] if row.get("estimate") is not None else "-"
+        cells = [row["assay"], str(row.get("groups") or "").split("; "), _count(row), difference]
+        cells += [p_text(row.get("p")), p_text(row.get("p_bh"))]
+        lines.append(_line(cells, [_unmade(row) or _left(row)]))
+    return Sheet("The score in groups", "assays", head, lines)
+
+
+def _survival(tests: list[dict[str, Any]], km: list[dict[str, Any]]) -> Sheet:
+    head = [("Outcome", False), ("score", False), ("patients", True), ("events", True), ("median (95 %)", True)]
+    lines = []
+    for row in _family(tests, "log_rank"):
+        both = f"p = {p_text(row.get('p'))}, corrected {p_text(row.get('p_bh'))}."
+        test = _unmade(row, "Log-rank test") or f"Log-rank test: {both}"
+        groups = [k for k in km if k["outcome"] == row["assay"]]
+        for group in groups:
+            score = f"{group['group']}: {number(group['least'])} to {number(group['most'])}"
+            median = interval_text([group.get(k) for k in ("median", "median_low", "median_high")], "{:.1f}", "{:.1f}")
+            median = "not reached" if group.get("median") is None else f"{median} {group['unit'].removesuffix(',')}"
+            cells = [
+                row["assay"] if group is groups[0] else "",
+                score,
+                _count(group),
+                _count(group, "n_events"),
+                median,
+            ]
+            lines.append(_line(cells, [test] if group is groups[-1] else []))
+        if not groups:
+            lines.append(_line([row["assay"], "-", _count(row), "-", "-"], [test]))
+    return Sheet("Survival in groups of the score", "km", head, lines)
+
+
+def _models(cox: list[dict[str, Any]]) -> Sheet:
+    head = [("Outcome", False), ("term", False), ("hazard ratio alone (95 %)", True), ("p", True)]
+    head += [("adjusted (95 %)", True), ("p", True)]
+    lines = []
+    for outcome in dict.fromkeys(r["outcome"] for r in cox):
+        of = {(r["model"], r["term"]): r for r in cox if r["outcome"] == outcome}
+        said: set[str] = set()
+        for i, term in enumerate(dict.fromkeys(t for _, t in of)):
+            both = [of.get((model, term), {}) for model in ("alone", "adjusted")]
+            sized = next(r for r in both if r)
+            about = [outcome, _sized(sized)] if i == 0 and sized.get("n") is not None else outcome if i == 0 else ""
+            cells: list[str | list[str]] = [about, printable(term).replace("_", " ")]
+            for row in both:
+                cells += [_estimate(row, "{:.2f}", "hazard_ratio"), p_text(row.get("p"))]
+            notes = [_unmade(both[0], "Alone"), _unmade(both[1], "Adjusted"), *map(_left, both)]
+            if i == 0 and _sized(both[1]) not in ("", _sized(both[0])):
+                notes.append(f"Adjusted: {_sized(both[1])}.")
+            lines.append(_line(cells, [n for n in notes if n not in said]))
+            said |= set(notes)
+    note = (
+        "Above 1: more events where the term is larger. Not corrected for the number of outcomes. Proportional hazards "
+        "were tested for every term; a term that fails says so."
+    )
+    return Sheet("Cox models", "cox", head, lines, note)
+
+
+def _family(tests: Iterable[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [r for r in tests if r.get("family") == name]
+
+
+def _line(cells: Sequence[str | list[str]], said: Iterable[str]) -> Line:
+    kept = [[printable(t, 200) for t in c] if isinstance(c, list) else printable(c, 200) for c in cells]
+    return Line(kept, tuple(printable(s, 400) for s in dict.fromkeys(said) if s))
+
+
+def _estimate(row: Found, shape: str, name: str = "estimate") -> str:
+    return interval_text([row.get(k) for k in (name, "low", "high")], shape, shape)
+
+
+def _count(row: Found, name: str = "n") -> str:
+    return "-" if row.get(name) is None else f"{int(row[name]):,}"
+
+
+def _sized(row: Found) -> str:
+    if row.get("n") is None:
+        return ""
+    return f"{several(int(row['n']), 'patient')}, {several(int(row['n_events']), 'event')}"
+
+
+def _factors(text: str) -> str:
+    return factors(text.replace("+", ";"))
+
+
+def _unmade(row: Found, what: str = "") -> str:
+    """Why a test was not made; "" where it was, or is not there."""
+    if not row or row.get("status") == "ok":
+        return ""
+    return _capital(f"{what} {row.get('status')}: ".replace("_", " ").strip()) + " " + _reason(row)
+
+
+def _left(row: Found) -> str:
+    """What a test that was made says of itself; "" where it was not made, or says nothing."""
+    return _capital(_reason(row)) if row.get("status") == "ok" and row.get("reason") else ""
+
+
+def _reason(row: Found) -> str:
+    text = str(row.get("reason") or "")
+    return reason_words(text) if not text or _CODE.match(text) else f"{text}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
