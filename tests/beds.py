@@ -5,36 +5,40 @@ from __future__ import annotations
 import numpy as np
 
 from tilscore.cells import Cells
-from tilscore.labels import Region
+from tilscore.labels import Area, Cell, Region
 from tilscore.raster import Raster
-from tilscore.score import (
-    Score,
-)
+from tilscore.score import Score
 from tilscore.space import Grid
 
 GRID = Grid(4.0, 500, 400)
 """2 x 1.6 mm."""
 
 
-def maps(region: int = Region.STROMA) -> tuple[Raster, Raster]:
-    coarse = GRID.at(8.0)
-    return Raster(np.full(GRID.shape, region, np.uint8), GRID), Raster(np.ones(coarse.shape, np.uint8), coarse)
+def maps(region: int = Region.STROMA, grid: Grid = GRID) -> tuple[Raster, Raster]:
+    """All one region, all sound tissue."""
+    coarse = grid.at(8.0)
+    return (
+        Raster(np.full(grid.shape, region, np.uint8), grid),
+        Raster(np.full(coarse.shape, Area.TISSUE, np.uint8), coarse),
+    )
 
 
-def away(x_um: float, y_um: float) -> np.ndarray:
-    y, x = np.mgrid[: GRID.height_px, : GRID.width_px]
-    return np.hypot((x + 0.5) * 4 - x_um, (y + 0.5) * 4 - y_um)
+def away(x_um: float, y_um: float, grid: Grid = GRID) -> np.ndarray:
+    """Distance of each pixel from a place, um."""
+    y, x = np.mgrid[: grid.height_px, : grid.width_px]
+    return np.hypot((x + 0.5) * grid.mpp - x_um, (y + 0.5) * grid.mpp - y_um)
 
 
-def with_nest(radius_um: float = 200) -> tuple[Raster, Raster]:
-    regions, tissue = maps()
-    regions.values[away(1000, 800) <= radius_um] = Region.TUMOUR
+def with_nest(radius_um: float = 200, grid: Grid = GRID) -> tuple[Raster, Raster]:
+    """A round nest in the middle of stroma."""
+    regions, tissue = maps(grid=grid)
+    regions.values[away(grid.width_um / 2, grid.height_um / 2, grid) <= radius_um] = Region.TUMOUR
     return regions, tissue
 
 
-def tils(x: object, y: object) -> Cells:
+def tils(x: object, y: object, label: Cell = Cell.INFLAMMATORY) -> Cells:
     x = np.asarray(x, float)
-    return Cells(x, np.asarray(y, float), np.zeros(len(x)), np.ones(len(x)))
+    return Cells(x, np.asarray(y, float), np.full(len(x), label), np.ones(len(x)))
 
 
 def spread(n: int = 600, seed: int = 0) -> Cells:

@@ -1,4 +1,4 @@
-"""Which device and backend are taken, and the graphs that are kept from run to run."""
+"""Which device and backend are taken, that they find the same cells, and the graphs that are kept from run to run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,8 +15,10 @@ from tiny_model import tiny_model
 from tilscore.backends import make_backend, pick_device
 from tilscore.backends.graphs import N_KEPT, graph_of
 from tilscore.backends.openvino_backend import OpenVinoBackend, convert
-from tilscore.errors import UsageError
+from tilscore.backends.torch_backend import TorchBackend
+from tilscore.errors import ModelError, UsageError
 from tilscore.modelstore import Model, find_model
+from tilscore.nets import TilNet
 from tilscore.peaks import Peaks
 
 
@@ -112,3 +115,42 @@ def test_few_graphs_are_kept(model: Model, cache: Path) -> None:
     graph_of(model)
     assert len(list(cache.iterdir())) == N_KEPT
     assert list(cache.glob("small-*.zip"))
+
+
+@pytest.fixture(scope="module")
+def lively_net() -> TilNet:
+    """A network that has seen nothing but says a lot: what it says is the same on every backend."""
+    torch.manual_seed(4)
+    net = TilNet()
+    image = torch.rand(2, 3, 256, 256) * 255
+    for _ in range(3):
+        net(image)
+    with torch.no_grad():
+        net.cell_head.bias[:4] = 0
+    return net.eval()
+
+
+def test_openvino_finds_the_same_cells_as_torch(lively_net: TilNet) -> None:
+    """In blocks of every size, which one compiled network takes, and after a rest."""
+    one, other = TorchBackend(lively_net, "cpu", "full"), OpenVinoBackend(convert(lively_net), "full")
+    rng = np.random.default_rng(0)
+    for height, width in ((256, 256), (320, 160), (256, 256)):
+        image = cv2.GaussianBlur(rng.integers(0, 255, (height, width, 3), dtype=np.uint8), (0, 0), 3)[None]
+        a, b = one.detect(image, 0.5)[0], other.detect(image, 0.5)[0]
+        other.rest()
+        assert len(a.peaks.x_px) > 80
+        for name, left, right in zip(Peaks._fields, a.peaks, b.peaks, strict=True):
+            np.testing.assert_allclose(left, right, atol=0.02, err_msg=name)
+        assert (a.regions == b.regions).mean() > 0.999
+
+
+def test_openvino_without_memory_is_no_internal_error(lively_net: TilNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = OpenVinoBackend(convert(lively_net))
+
+    class Full:
+        def infer(self, *args: object, **how: object) -> None:
+            raise RuntimeError("Check 'ptr' failed")
+
+    monkeypatch.setattr(backend, "_request", Full())
+    with pytest.raises(ModelError, match=r"'ptr' failed.*smaller --block-um"):
+        backend.detect(np.zeros((1, 64, 64, 3), np.uint8), 0.5)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from beds import GRID, maps, spread, with_nest
+from beds import GRID, maps, spread, tils, with_nest
 
+from tilscore.cells import Cells
 from tilscore.errors import UsageError
 from tilscore.labels import Area, Region
 from tilscore.raster import Raster
@@ -98,3 +99,40 @@ def test_organs_carry_their_warning() -> None:
     assert "site_liver" in score_slide(spread(), *with_nest(), site="liver").reasons
     with pytest.raises(UsageError, match="lymph_node"):
         score_slide(spread(), *with_nest(), site="lymphnode")
+
+
+def test_files_of_tumour_cells_make_a_bed_and_scattered_specks_do_not() -> None:
+    """Strands of 12 x 200 um, as in lobular carcinoma: each below the size of a nest, all together not."""
+    for step, status in ((6, "ok"), (30, "not_evaluable")):
+        regions, tissue = maps()
+        for y in range(20, 300, step):
+            regions.values[y : y + 3, 200:250] = Region.TUMOUR
+        score = score_slide(Cells.empty(), regions, tissue)
+        assert score.status == status, f"every {step * 4} um"
+
+
+def test_a_scar_between_nests_belongs_to_the_bed_and_a_large_void_does_not() -> None:
+    """A ring of tumour leaves a disc that is farther than the bed's radius from it."""
+    for inner_um, share in ((450, 1.0), (550, 250 / 550)):
+        grid = Grid(4.0, 600, 600)
+        regions, tissue = maps(grid=grid)
+        y, x = np.mgrid[:600, :600]
+        away = np.hypot(x + 0.5 - 300, y + 0.5 - 300) * 4
+        regions.values[(away > inner_um) & (away < inner_um + 100)] = Region.TUMOUR
+        stroma_mm2 = score_slide(Cells.empty(), regions, tissue).stroma_mm2
+        outside = np.pi * ((inner_um + 350) ** 2 - (inner_um + 100) ** 2)
+        inside = np.pi * (inner_um**2 - (0 if share == 1 else (inner_um - 250) ** 2))
+        assert stroma_mm2 * 1e6 == pytest.approx(outside + inside, rel=0.01)
+
+
+@pytest.mark.parametrize("area", [Area.GLASS, Area.PEN, Area.BLUR, Area.FOLD])
+def test_what_is_no_sound_tissue_is_no_bed(area: Area) -> None:
+    """Beside a nest, the left half of the slide is unfit: its stroma and its TILs do not count."""
+    regions, tissue = with_nest(200)
+    whole = score_slide(tils([700, 1300], [800, 800]), regions, tissue)
+    tissue.values[:, :125] = area
+    half = score_slide(tils([700, 1300], [800, 800]), regions, tissue)
+    assert (whole.n_tils, half.n_tils) == (2, 1)
+    assert half.stroma_mm2 == pytest.approx(whole.stroma_mm2 / 2, rel=0.01)
+    assert half.tumour_mm2 == pytest.approx(whole.tumour_mm2 / 2, rel=0.01)
+    assert half.area_account_mm2[area.name.lower()] == pytest.approx(1.6)

@@ -2,83 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
+from toy_field import as_lists, toy
 
 from tilscore.datasets.reading import near
-from tilscore.datasets.sample import Sample
-from tilscore.errors import DataError
 from tilscore.evaluate.bootstrap import figures_with_intervals
 from tilscore.evaluate.figures import figures, pool
 from tilscore.evaluate.froc import RATES_PER_MM2, Froc
-from tilscore.evaluate.predict import FieldResult, match_sample
-from tilscore.evaluate.report import report
+from tilscore.evaluate.predict import match_sample
 from tilscore.evaluate.summary import as_table, flat_scores, summarise
 from tilscore.evaluate.tables import evaluate_fields
-from tilscore.evaluate.worst import SIDE_PX, SIDE_UM, mistakes, picture, worst
-from tilscore.labels import CELL_COLOURS, Cell, Region
+from tilscore.labels import Cell
 from tilscore.metrics import claim
-from tilscore.modelcard import Calibration
-from tilscore.peaks import Candidates, Peaks
+from tilscore.peaks import Peaks
 
 I, E, S, O = (int(c) for c in Cell)  # noqa: E741
 NAMES = [c.name.lower() for c in Cell]
-
-
-def toy(
-    seed: int = 0, *, name: str = "f", source: str = "toy", n: int = 60, typed: float = 1.0, known: bool = True
-) -> FieldResult:
-    """A field of 400 x 400 um: nuclei on a wide grid, most found, some misnamed, and some spurious cells."""
-    rng = np.random.default_rng(seed)
-    grid = np.stack(np.meshgrid(np.arange(20, 380, 20), np.arange(20, 380, 20)), -1).reshape(-1, 2).astype(float)
-    spots = grid[rng.permutation(len(grid))[: n + 25]]
-    true_um, extra_um = spots[:n], spots[n:]
-    label = rng.integers(0, 4, n).astype(np.int8)
-    hit = rng.random(n) < 0.85
-    said = np.where(rng.random(n) < 0.75, label, rng.integers(0, 4, n))[hit]
-    found_um = np.concatenate([true_um[hit] + rng.uniform(-1.5, 1.5, (int(hit.sum()), 2)), extra_um])
-    said = np.concatenate([said, rng.integers(0, 4, len(extra_um))])
-    types = rng.normal(0, 1, (len(found_um), 4)).astype(np.float32)
-    types[np.arange(len(said)), said] += 2
-    logit = rng.normal(np.where(np.arange(len(found_um)) < hit.sum(), 1.0, -0.8), 1.2).astype(np.float32)
-    shown = np.where(rng.random(n) < typed, label, -1).astype(np.int8)
-    x, y = (true_um / 0.5).astype(np.float32).T
-    mask = None if known else np.zeros((800, 800), bool)
-    image = np.full((800, 800, 3), 230, np.uint8)
-    sample = Sample(name, source, image, 0.5, x, y, shown, known=mask, group=name)
-    found = Candidates(*(found_um / 0.5).astype(np.float32).T, logit, types)
-    regions = rng.integers(0, 50, (len(Region), len(Region)))
-    return FieldResult(sample, found, regions, radius_um=3.0, threshold=0.3)
-
-
-def as_lists(f: FieldResult) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """True and found class of every nucleus and cell (4 = none), and both probabilities, by plain distance.
-
-    Independent of the matching: on this grid no cell is near two nuclei.
-    """
-    cells = np.flatnonzero(f.kept)
-    gap = np.hypot(*(f.true_um[:, None] - f.found_um[None, cells]).transpose(2, 0, 1))
-    z = f.found.type_logits[cells].astype(float)
-    types = np.exp(z) / np.exp(z).sum(1, keepdims=True)
-    named = types.argmax(1)
-    nothing = np.full(4, np.nan)
-    rows = []
-    for t, label in enumerate(f.sample.label):
-        near = np.flatnonzero(gap[t] <= 3.0)
-        rows.append((label, named[near[0]] if len(near) else 4, types[near[0]] if len(near) else nothing))
-    rows += [(4, named[k], types[k]) for k in range(len(cells)) if gap[:, k].min() > 3.0]
-    true, found, p = zip(*rows, strict=True)
-    return np.array(true), np.array(found), np.stack(p), 1 / (1 + np.exp(-f.found.logit[cells].astype(float)))
 
 
 def test_figures_of_a_toy_case_as_scikit_learn_has_them() -> None:
@@ -266,75 +212,3 @@ def test_cells_matched_from_probabilities_are_the_same() -> None:
     a, b = f.matches, match_sample(f.sample, peaks)
     np.testing.assert_array_equal(a.pairs, b.pairs)
     np.testing.assert_array_equal(a.found_label, b.found_label)
-
-
-def test_worst_errors_are_the_errors_and_lie_in_the_middle() -> None:
-    f = toy(9)
-    true, found, _, _ = as_lists(f)
-    every = mistakes(f)
-    counts = {k: sum(m.kind == k for m in every) for k in ("missed", "spurious", "mistyped")}
-    assert counts == {
-        "missed": ((found == 4) & (true < 4)).sum(),
-        "spurious": (true == 4).sum(),
-        "mistyped": ((true < 4) & (found < 4) & (true != found)).sum(),
-    }
-    first = worst([f, toy(10, name="g")], "spurious", 3)
-    assert [m.certainty for m in first] == sorted((m.certainty for m in first), reverse=True)
-    assert first[0].certainty == max(
-        m.certainty for g in (f, toy(10, name="g")) for m in mistakes(g) if m.kind == "spurious"
-    )
-    image = f.sample.image.copy()
-    missed = worst([f], "missed", 1)[0]
-    cv2.circle(image, tuple(round(v) for v in missed.at_px), 5, (0, 0, 0), -1)
-    plain, _ = picture(
-        worst([FieldResult(Sample(**{**vars(f.sample), "image": image}), *list(vars(f).values())[1:6])], "missed", 1)[0]
-    )
-    dark = np.argwhere(plain[..., 0] < 60)
-    np.testing.assert_allclose(dark.mean(0), SIDE_PX / 2, atol=1.5)
-    assert len(dark) == pytest.approx(np.pi * (5.3 * 0.5 * SIDE_PX / SIDE_UM) ** 2, rel=0.2)
-
-
-def test_what_is_written(tmp_path: Path) -> None:
-    """Strict JSON with every pool, and a page without scripts, addresses or markup from the data."""
-    fields = [toy(s, name=f"<b>f{s}</b>", source="x<script>" if s > 2 else "toy") for s in range(5)]
-    fields = [f.at(0.3, Calibration(fitted_on="others")) for f in fields]
-    values = report(fields, out_json=tmp_path / "e.json", html=tmp_path / "e.html", n_bootstrap=20, n_worst=2)
-    assert json.loads((tmp_path / "e.json").read_text()) == json.loads(json.dumps(values, allow_nan=False))
-    assert [(p["kind"], p["name"]) for p in values["pools"]] == [
-        ("set", "toy"),
-        ("set", "x<script>"),
-        ("all", "all sets"),
-    ]
-    page = (tmp_path / "e.html").read_text(encoding="utf-8")
-    assert "<script" not in page
-    assert "<b>f" not in page
-    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
-    assert 0 < page.count("data:image/jpeg") <= 2 * 2 * 3
-    assert page.count("data:image/svg+xml") == 2 * len(values["pools"])
-    f1 = values["pools"][0]["figures"]["detection/f1"]
-    assert f"{f1['value']:.3f} ({f1['low']:.3f} to {f1['high']:.3f})" in page
-
-
-def test_sets_that_name_scanners_are_split_by_them() -> None:
-    class Tagged(Sample):
-        organ, scanner = "breast", ""
-
-    one, two = toy(1, name="a"), toy(2, name="b")
-    scanners = []
-    for f, scanner in ((one, "Aperio"), (two, "Hamamatsu")):
-        tagged = Tagged(**vars(f.sample)) if "scanner" not in vars(f.sample) else f.sample
-        object.__setattr__(tagged, "scanner", scanner)
-        scanners.append(FieldResult(tagged, f.found, f.regions, f.radius_um, f.threshold))
-    pools = evaluate_fields(scanners, n_bootstrap=0)["pools"]
-    assert [(p["kind"], p["name"]) for p in pools] == [("set", "toy"), ("scanner", "Aperio"), ("scanner", "Hamamatsu")]
-    assert pools[1]["figures"]["detection/f1"]["value"] == figures(pool([one]))["detection/f1"]
-
-
-def test_nothing_to_evaluate_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no field"):
-        report([], out_json=tmp_path / "e.json")
-    assert not (tmp_path / "e.json").exists()
-
-
-def test_colours_of_the_classes_differ() -> None:
-    assert len({CELL_COLOURS[c] for c in Cell}) == len(Cell)

@@ -1,33 +1,24 @@
-"""Inference: blocks, ownership and geometry, with a detector whose answer is known; then the backends' parity."""
+"""Inference: blocks, ownership and geometry, with a detector whose answer is known."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tilscore import blockreader
 from tilscore.backends import BlockResult
-from tilscore.backends.openvino_backend import OpenVinoBackend, convert
-from tilscore.backends.torch_backend import TorchBackend
 from tilscore.blocks import plan_blocks
-from tilscore.errors import ConfigError, ModelError, SlideError
+from tilscore.errors import ConfigError, SlideError
 from tilscore.infer import InferConfig, InferResult, infer_slide, white_table
 from tilscore.labels import Area, Cell, Region
 from tilscore.modelcard import MPP
-from tilscore.nets import TilNet
 from tilscore.peaks import Peaks
 from tilscore.phantom import PhantomConfig, write_phantom
 from tilscore.pyramid import write_pyramid
@@ -222,80 +213,10 @@ def test_too_much_unreadable_tissue_fails_the_slide(tmp_path: Path, workers: int
         find(SlideSpec("torn", torn), cfg)
 
 
-@pytest.fixture(scope="module")
-def lively_net() -> TilNet:
-    """A network that has seen nothing but says a lot: what it says is the same on every backend."""
-    torch.manual_seed(4)
-    net = TilNet()
-    image = torch.rand(2, 3, 256, 256) * 255
-    for _ in range(3):
-        net(image)
-    with torch.no_grad():
-        net.cell_head.bias[:4] = 0
-    return net.eval()
-
-
-def test_openvino_finds_the_same_cells_as_torch(lively_net: TilNet) -> None:
-    """In blocks of every size, which one compiled network takes, and after a rest."""
-    one, other = TorchBackend(lively_net, "cpu", "full"), OpenVinoBackend(convert(lively_net), "full")
-    rng = np.random.default_rng(0)
-    for height, width in ((256, 256), (320, 160), (256, 256)):
-        image = cv2.GaussianBlur(rng.integers(0, 255, (height, width, 3), dtype=np.uint8), (0, 0), 3)[None]
-        a, b = one.detect(image, 0.5)[0], other.detect(image, 0.5)[0]
-        other.rest()
-        assert len(a.peaks.x_px) > 80
-        for name, left, right in zip(Peaks._fields, a.peaks, b.peaks, strict=True):
-            np.testing.assert_allclose(left, right, atol=0.02, err_msg=name)
-        assert (a.regions == b.regions).mean() > 0.999
-
-
-def test_openvino_without_memory_is_no_internal_error(lively_net: TilNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    backend = OpenVinoBackend(convert(lively_net))
-
-    class Full:
-        def infer(self, *args: object, **how: object) -> None:
-            raise RuntimeError("Check 'ptr' failed")
-
-    monkeypatch.setattr(backend, "_request", Full())
-    with pytest.raises(ModelError, match=r"'ptr' failed.*smaller --block-um"):
-        backend.detect(np.zeros((1, 64, 64, 3), np.uint8), 0.5)
-
-
 def test_a_real_slide_is_read_from_its_path(real_data: Path) -> None:
     spec = SlideSpec("a", real_data / "slides" / "CMU-1-Small-Region.svs")
     results = [find(spec, InferConfig(block_um=200, workers=w)) for w in (0, 1)]
     np.testing.assert_array_equal(results[0].regions.values, results[1].regions.values)
-
-
-def test_an_interrupt_is_left_to_the_main_process() -> None:
-    assert blockreader._pool(1).submit(signal.getsignal, signal.SIGINT).result(120) == signal.SIG_IGN
-
-
-@pytest.mark.skipif(os.name == "nt", reason="processes are looked up as Linux and macOS do")
-def test_readers_end_with_a_main_process_that_is_killed() -> None:
-    code = (
-        "import os, signal; from tilscore.blockreader import _pool; "
-        "print(_pool(1).submit(os.getpid).result(), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as main:
-        assert main.stdout is not None
-        reader = int(main.stdout.readline())
-    for _ in range(100):
-        try:
-            os.kill(reader, 0)
-        except ProcessLookupError:
-            return
-        if "\nState:\tZ" in _status(reader):
-            return
-        time.sleep(0.1)
-    os.kill(reader, signal.SIGKILL)
-    pytest.fail("the reader outlives the run")
-
-
-def _status(pid: int) -> str:
-    """What Linux says of a process; one that ended and that nobody has waited for is a zombie there."""
-    path = Path(f"/proc/{pid}/status")
-    return path.read_text() if path.exists() else ""
 
 
 @pytest.mark.parametrize("wrong", [{"workers": -1}, {"block_um": float("nan")}, {"block_um": 0.0}, {"halo_um": -1.0}])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from beds import GRID, maps, tils, with_nest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,30 +18,6 @@ from tilscore.labels import Area, Cell, Region
 from tilscore.raster import Raster
 from tilscore.score import REASONS, Score, ScoreConfig, read_score, score_slide, write_score
 from tilscore.space import Grid
-
-GRID = Grid(4.0, 500, 400)
-"""2 x 1.6 mm."""
-
-
-def maps(grid: Grid = GRID, region: int = Region.STROMA) -> tuple[Raster, Raster]:
-    """All one region, all sound tissue."""
-    regions = Raster(np.full(grid.shape, region, np.uint8), grid)
-    coarse = grid.at(8.0)
-    return regions, Raster(np.full(coarse.shape, Area.TISSUE, np.uint8), coarse)
-
-
-def with_nest(radius_um: float, grid: Grid = GRID) -> tuple[Raster, Raster]:
-    """A round nest in the middle of stroma."""
-    regions, tissue = maps(grid)
-    y, x = np.mgrid[: grid.height_px, : grid.width_px]
-    away = np.hypot((x + 0.5) * 4 - grid.width_um / 2, (y + 0.5) * 4 - grid.height_um / 2)
-    regions.values[away <= radius_um] = Region.TUMOUR
-    return regions, tissue
-
-
-def tils(x: list[float], y: list[float], label: Cell = Cell.INFLAMMATORY) -> Cells:
-    n = len(x)
-    return Cells(np.array(x), np.array(y), np.full(n, label), np.ones(n))
 
 
 def test_a_nest_and_its_ring() -> None:
@@ -99,7 +76,7 @@ def test_moving_everything_changes_nothing(shift_x: int, shift_y: int, n: int) -
     xy = rng.uniform(0, 960, (2, n))
     scores = []
     for dx, dy in ((0, 0), (2 * shift_x, 2 * shift_y)):
-        regions, tissue = maps(Grid(4.0, 400, 400), Region.OTHER)
+        regions, tissue = maps(Region.OTHER, Grid(4.0, 400, 400))
         tissue.values[:] = Area.GLASS
         regions.values[dy : dy + 240, dx : dx + 240] = block
         tissue.values[dy // 2 : dy // 2 + 120, dx // 2 : dx // 2 + 120] = Area.TISSUE
@@ -140,43 +117,6 @@ def test_the_same_slide_twice_has_the_same_density(seed: int) -> None:
     assert a.status == "ok"
     assert (b.n_tils, b.stroma_mm2) == (2 * (a.n_tils or 0), pytest.approx(2 * a.stroma_mm2))
     assert b.til_density_per_mm2 == pytest.approx(a.til_density_per_mm2)
-
-
-def test_files_of_tumour_cells_make_a_bed_and_scattered_specks_do_not() -> None:
-    """Strands of 12 x 200 um, as in lobular carcinoma: each below the size of a nest, all together not."""
-    for step, status in ((6, "ok"), (30, "not_evaluable")):
-        regions, tissue = maps()
-        for y in range(20, 300, step):
-            regions.values[y : y + 3, 200:250] = Region.TUMOUR
-        score = score_slide(Cells.empty(), regions, tissue)
-        assert score.status == status, f"every {step * 4} um"
-
-
-def test_a_scar_between_nests_belongs_to_the_bed_and_a_large_void_does_not() -> None:
-    """A ring of tumour leaves a disc that is farther than the bed's radius from it."""
-    for inner_um, share in ((450, 1.0), (550, 250 / 550)):
-        grid = Grid(4.0, 600, 600)
-        regions, tissue = maps(grid)
-        y, x = np.mgrid[:600, :600]
-        away = np.hypot(x + 0.5 - 300, y + 0.5 - 300) * 4
-        regions.values[(away > inner_um) & (away < inner_um + 100)] = Region.TUMOUR
-        stroma_mm2 = score_slide(Cells.empty(), regions, tissue).stroma_mm2
-        outside = np.pi * ((inner_um + 350) ** 2 - (inner_um + 100) ** 2)
-        inside = np.pi * (inner_um**2 - (0 if share == 1 else (inner_um - 250) ** 2))
-        assert stroma_mm2 * 1e6 == pytest.approx(outside + inside, rel=0.01)
-
-
-@pytest.mark.parametrize("area", [Area.GLASS, Area.PEN, Area.BLUR, Area.FOLD])
-def test_what_is_no_sound_tissue_is_no_bed(area: Area) -> None:
-    """Beside a nest, the left half of the slide is unfit: its stroma and its TILs do not count."""
-    regions, tissue = with_nest(200)
-    whole = score_slide(tils([700, 1300], [800, 800]), regions, tissue)
-    tissue.values[:, :125] = area
-    half = score_slide(tils([700, 1300], [800, 800]), regions, tissue)
-    assert (whole.n_tils, half.n_tils) == (2, 1)
-    assert half.stroma_mm2 == pytest.approx(whole.stroma_mm2 / 2, rel=0.01)
-    assert half.tumour_mm2 == pytest.approx(whole.tumour_mm2 / 2, rel=0.01)
-    assert half.area_account_mm2[area.name.lower()] == pytest.approx(1.6)
 
 
 def test_cells_below_the_asked_probability_do_not_count() -> None:
