@@ -10,15 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_sets import picture, text
+from safetensors.torch import load_file
+from tiny_sets import mask, picture, text
 
 from tilscore.cli import main
 from tilscore.config import load_config
 from tilscore.errors import ConfigError, ModelError, UsageError
+from tilscore.labels import Region
 from tilscore.modelcard import Calibration, ModelConfig
 from tilscore.modelstore import find_model, save_model
 from tilscore.nets import TilNet
-from tilscore.train import SetConfig, TrainConfig, quantise_model, read_sets, split, train
+from tilscore.quantise import observe
+from tilscore.train import PhantomSetConfig, SetConfig, TrainConfig, quantise_model, read_sets, split, train
 from tilscore.train.run import _inherited
 
 REPO = Path(__file__).parents[1]
@@ -96,6 +99,28 @@ def test_a_fine_tuned_model_says_whose_calibration_it_has(tmp_path: Path) -> Non
     assert child.calibration == replace(fitted, fitted_on=f"inherited from {parent.ident}: 36 fields")
     bare = replace(parent, config=ModelConfig(name="m"))
     assert _inherited(bare, "child").calibration == Calibration(), "nothing was fitted, nothing is inherited"
+
+
+def test_regions_alone_are_learned_and_cells_stay(data: Path, tmp_path: Path) -> None:
+    """Every weight outside the region head, and what int8 goes by, is the parent's to the last bit."""
+    cfg = load_config(TrainConfig, REPO / "configs/train/tiny.yaml")
+    for i in range(4):
+        mask(data / "fields" / f"d{i}_regions.png", np.full((30, 40), Region.NECROSIS, np.uint8))
+    torch.manual_seed(0)
+    config = ModelConfig(name="m", detection_threshold=0.2)
+    parent = save_model(tmp_path / "m", TilNet(), config, activations=observe(TilNet().eval(), [np.zeros((64, 64, 3))]))
+    with pytest.raises(ConfigError, match=r"learned from a model.*give init"):
+        replace(cfg, learn="regions")
+    how = {"learn": "regions", "init": str(parent.folder), "phantoms": PhantomSetConfig(n=0), "stain_crops": 5}
+    made = find_model(str(train(replace(cfg, **how, learning_rate=0.01), data, tmp_path / "r", progress=False)))
+    before, after = (load_file(m.folder / "model.safetensors") for m in (parent, made))
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert (changed, before.keys()) == ({"region_head"}, after.keys())
+    assert made.config == replace(config, name="tiny", weights_sha256=made.config.weights_sha256)
+    noise = torch.rand(1, 3, 64, 64) * 255
+    with torch.no_grad():
+        was, now = (m.load()(noise).regions_BRhw.softmax(1)[:, Region.NECROSIS].mean() for m in (parent, made))
+    assert now > was
 
 
 def test_a_name_that_no_model_can_have_is_refused_before_the_training(data: Path, tmp_path: Path) -> None:

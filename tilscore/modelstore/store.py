@@ -73,6 +73,25 @@ class Model:
             raise self._misfit(err) from err
         return net.eval()
 
+    def activations(self) -> Activations | None:
+        """What comes into the convolutions that int8 rounds; None: it was not observed.
+
+        Raises
+        ------
+        ModelError : as `load`, or they are none.
+        """
+        from tilscore.quantise import Activation
+
+        seen: dict[str, dict[str, Tensor]] = {}
+        for key, value in self._tensors().items():
+            if key.startswith(_ACTIVATIONS):
+                name, part = key.removeprefix(_ACTIVATIONS).rsplit(".", 1)
+                seen.setdefault(name, {})[part] = value
+        try:
+            return {name: Activation(**parts) for name, parts in seen.items()} or None
+        except TypeError as err:
+            raise self._misfit(err) from err
+
     def load_quantised(self) -> TilNet | None:
         """The network rounded as int8 computes it (`quantise.quantised`); None: its activations were not observed.
 
@@ -80,18 +99,14 @@ class Model:
         ------
         ModelError : as `load`, or the activations are not those of this network.
         """
-        from tilscore.quantise import Activation, quantised
+        from tilscore.quantise import quantised
 
-        seen: dict[str, dict[str, Tensor]] = {}
-        for key, value in self._tensors().items():
-            if key.startswith(_ACTIVATIONS):
-                name, part = key.removeprefix(_ACTIVATIONS).rsplit(".", 1)
-                seen.setdefault(name, {})[part] = value
-        if not seen:
+        seen = self.activations()
+        if seen is None:
             return None
         try:
-            return quantised(self.load(), {name: Activation(**parts) for name, parts in seen.items()})
-        except (KeyError, TypeError, RuntimeError) as err:
+            return quantised(self.load(), seen)
+        except (KeyError, RuntimeError) as err:
             raise self._misfit(err) from err
 
     def _tensors(self) -> dict[str, Tensor]:

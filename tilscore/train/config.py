@@ -90,6 +90,9 @@ class TrainConfig:
     teachers: tuple[str, ...] = ()
     """Models (names or folders) whose mean opinion of each crop is part of what is taught (`loss.lesson`): a larger
     one, or several. With a fold held out, each is a run folder's model that held out the same fields."""
+    learn: Literal["all", "regions"] = "all"
+    """What changes: the whole network, or its region head alone. Cells are then those of `init`, and areas drawn on few
+    slides (necrosis, fat) suffice."""
     blend: float = 1.0
     """Share of the trained weights in the model that comes out, the rest being those of `init`: the mean of a start and
     its fine-tuned weights often beats both, and keeps what a small set would unlearn."""
@@ -131,6 +134,9 @@ class TrainConfig:
         check_ranges(self, "train", **counts, **more, **rates, seed=(0, 2**32 - 1), crop_px=(SIZE_MULTIPLE, 4096))
         if self.crop_px % SIZE_MULTIPLE:
             raise ConfigError(f"must be a multiple of {SIZE_MULTIPLE}", where="train.crop_px", found=self.crop_px)
+        if self.learn == "regions" and (not self.init or self.patience):
+            do = "give init, and patience: 0, as cells are what patience looks at"
+            raise ConfigError("regions alone are learned from a model that finds cells", where="train.learn", do=do)
         for own in self.sets:
             if own.mpp_low is not None and own.mpp_low > self.augment.mpp_high:
                 found = f"{own.mpp_low} to {self.augment.mpp_high}"

@@ -50,7 +50,18 @@ class Task(L.LightningModule):
             load_imagenet(self.net)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         speed_up_depthwise(self.net)
+        if cfg.learn == "regions":
+            self.net.requires_grad_(False)
+            self.net.region_head.requires_grad_(True)
         self.teachers = Teachers(cfg.teachers)
+
+    def train(self, mode: bool = True) -> Task:
+        """As ever, but what does not learn also keeps the means and variances of its normalisations."""
+        super().train(mode)
+        if self.cfg.learn == "regions":
+            self.net.eval()
+            self.net.region_head.train(mode)
+        return self
 
     def train_dataloader(self) -> DataLoader[tuple[Any, ...]]:
         crops = Crops(self.train_samples, self.cfg, self.current_epoch, self.trainer.world_size)
@@ -64,6 +75,8 @@ class Task(L.LightningModule):
         maps = self.net(images[:, 0].float().contiguous(memory_format=torch.channels_last))
         lesson = self.teachers.tell(images[:, 1].float()) if self.cfg.teachers else None
         terms = loss(maps, Targets(*rest), self.cfg.loss, lesson)
+        if self.cfg.learn == "regions":
+            terms["loss"] = terms["regions"]
         self.log_dict({f"train/{k}": v for k, v in terms.items()}, prog_bar=False, on_step=False, on_epoch=True)
         self.log("loss", terms["loss"], prog_bar=True, logger=False)
         return terms["loss"]
@@ -76,8 +89,8 @@ class Task(L.LightningModule):
         self.log_dict({f"val/{k}": float(v) for k, v in scores.items() if np.isfinite(v)}, batch_size=1)
 
     def configure_optimizers(self) -> Any:
-        decayed = [p for p in self.parameters() if p.ndim > 1]
-        plain = [p for p in self.parameters() if p.ndim <= 1]
+        learned = [p for p in self.parameters() if p.requires_grad]
+        decayed, plain = [p for p in learned if p.ndim > 1], [p for p in learned if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
             [{"params": decayed, "weight_decay": self.cfg.weight_decay}, {"params": plain, "weight_decay": 0.0}],
             lr=self.cfg.learning_rate,
@@ -249,10 +262,15 @@ def _finish(task: Task, held: list[Sample], out: Path) -> None:
     config = _inherited(find_model(cfg.init), cfg.name) if cfg.init else ModelConfig(name=cfg.name, net=cfg.net)
     if cfg.blend < 1:
         blend(net, find_model(cfg.init).load(), cfg.blend)
-    if cfg.stain_crops:
+    activations = None
+    if cfg.learn == "regions":
+        parent, head = find_model(cfg.init), net.region_head
+        net, activations = parent.load(), parent.activations()
+        net.region_head.load_state_dict(head.state_dict())  # all else to the last bit, which averaging may change
+    elif cfg.stain_crops:
         config = with_stain_range(config, task.train_samples, cfg.augment, n_crops=cfg.stain_crops)
     model = out / "model"
-    save_model(model, net, config, activations=observed(net, task.train_samples, cfg))
+    save_model(model, net, config, activations=activations or observed(net, task.train_samples, cfg))
     threshold, calibration = config.detection_threshold, config.calibration
     if held:
         scores = flat_scores(evaluate_net(net, held, threshold=threshold, calibration=calibration))
