@@ -242,6 +242,14 @@ def test_missing_pairs_that_depend_on_the_baseline_are_seen() -> None:
     assert all(r["status"] == "not_evaluable" and "p" not in r for r in missing_tests(table, CFG))
 
 
+def test_baselines_that_are_all_equal_tell_nothing_of_who_is_missing() -> None:
+    table = cohort(n=20).assign(til_density_per_mm2=0.0)
+    lost = table["patient_id"].isin(table["patient_id"].unique()[:6]) & (table["timepoint"] == "post")
+    rows = missing_tests(table[~lost], CFG)
+    assert [r["reason"] for r in rows] == ["no_spread: all baseline densities are equal"] * 2
+    assert not any("p" in r for r in rows)
+
+
 def test_type_one_error_coverage_and_power() -> None:
     """A small run of scripts/check_pairs.py; the wide limits are 4 standard errors of so few cohorts."""
     rows = check_pairs.run(80, 40, (("added", 0.0), ("added", 1.0)))

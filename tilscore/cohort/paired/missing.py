@@ -69,12 +69,16 @@ def missing_tests(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> list[dict[str, 
         lacks = (~first.index.isin(list(paired))).astype(float)
         n_lack, n = int(lacks.sum()), len(lacks)
         common = {"timepoint": timepoint, "measure": "missingness", "role": "diagnostic", "n_pairs": n - n_lack}
+        values = level.to_numpy(float)
+        reason = None
         if min(n_lack, n - n_lack) < N_MIN_GROUP:
-            common |= {"status": "not_evaluable", "reason": f"too_few: {n_lack} of {n} patients lack the pair"}
+            reason = f"too_few: {n_lack} of {n} patients lack the pair"
+        elif np.ptp(values) == 0:
+            reason = "no_spread: all baseline densities are equal"
+        common |= {"status": "ok" if reason is None else "not_evaluable", "reason": reason}
+        if reason is not None:
             rows += [common | {"test": t} for t in ("missing_rank", "missing_logistic")]
             continue
-        common |= {"status": "ok", "reason": None}
-        values = level.to_numpy(float)
         rows.append(common | {"test": "missing_rank"} | _rank(values[lacks == 1], values[lacks == 0]))
         rows.append(common | {"test": "missing_logistic"} | _logistic(values / math.log(2), lacks, cfg))
     return rows
