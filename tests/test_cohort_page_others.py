@@ -94,6 +94,20 @@ def test_assays_that_could_not_be_tested_say_why() -> None:
     assert (list(made.said), len(other.said)) == ([], 1)
 
 
+def test_groups_are_told_whole_whatever_their_names() -> None:
+    named = "grade 3; no special type: mixed: median 61.5 (n 9); H1047R; kinase: median 1.2e+04 (n 41)"
+    tests = [{"assay": "type", "family": "group", "groups": named, "n": 50, "status": "ok"}]
+    (sheet,) = assay_sheets({"tests": tests})
+    assert sheet.lines[0].cells[1] == ["grade 3; no special type: mixed: median 61.5 (n 9)", named.split("(n 9); ")[1]]
+
+
+def test_long_names_leave_the_numbers_in_the_page(out: Path, page: Page) -> None:
+    """Columns of text break anywhere, those of numbers do not, and the groups that are compared are no number."""
+    style = (out / "cohort.html").read_text(encoding="utf-8").partition("</style>")[0]
+    assert "table.assays td { max-width: 44ch; overflow-wrap: anywhere; }" in style
+    assert "num lines" in page.values("class")
+
+
 def test_figures_have_room_where_no_test_could_be_made(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     """Two patients and three later time points: no long reason pushes the axes away."""
     write_simulation(tmp_path, SimulateConfig(patients=4, pairs=2, series=2, seed=1))

@@ -14,6 +14,8 @@ from tilscore.page import number
 Found = Mapping[str, Any]
 """A row of `assays.json`."""
 _CODE = re.compile(r"[a-z_]+: ")
+_GROUP = re.compile(r".+?: median \S+ \(n \d+\)(?=; |$)", re.DOTALL)
+"""A group as `assays` states it; its name may hold a semicolon."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def _groups(tests: list[dict[str, Any]]) -> Sheet:
         unit = str(row.get("unit") or "")
         shape = "{:+.1f}" if unit.endswith("points") else "{:.2f}"
         difference = [unit, _estimate(row, shape)] if row.get("estimate") is not None else "-"
-        cells = [row["assay"], str(row.get("groups") or "").split("; "), _count(row), difference]
+        said = [text.removeprefix("; ") for text in _GROUP.findall(str(row.get("groups") or ""))]
+        cells = [row["assay"], said, _count(row), difference]
         cells += [p_text(row.get("p")), p_text(row.get("p_bh"))]
         lines.append(_line(cells, [_unmade(row) or _left(row)]))
     return Sheet("The score in groups", "assays", head, lines)
