@@ -62,10 +62,29 @@ def test_a_block_without_a_time_point_is_of_the_time_that_is_analysed(
     assert "Blocks of rows without a time point are taken as those of the post biopsy." in notes
 
 
+def test_blocks_that_differ_are_no_group_of_their_own(
+    tmp_path: Path, counts: dict[tuple[str, str], np.ndarray]
+) -> None:
+    """A mutation in one block of two is no mutation 0.5; a number of two blocks is their mean."""
+    rows = [f"{p},{k},{i % 2 if i > 5 else int(k == 'B')},{i}{k}5" for i, p in enumerate(WHO) for k in "AB"]
+    rows = [row.replace("A5", "0").replace("B5", "1") for row in rows]
+    tests, notes = result_of(tmp_path, "patient_id,block,mut,score", rows)
+    assert "0.5" not in tests["mut", "mann_whitney"]["groups"]
+    assert tests["mut", "mann_whitney"]["n"] == N - 6
+    assert "mut: 6 patients have several values, so that none is used." in notes
+    assert pd.read_csv(tmp_path / "out" / "joined.csv")["score"].min() == 0.5
+
+
 def test_densities_of_few_values_are_numbers(tmp_path: Path, counts: dict[tuple[str, str], np.ndarray]) -> None:
     table = pd.DataFrame({"patient_id": WHO, "cd3_per_mm2": np.arange(N) // 6 * 100.0, "cd8": np.arange(N) % 2 * 50.0})
-    table.assign(word="x", grade=np.arange(N) % 3).to_csv(tmp_path / "a.csv", index=False)
+    table.assign(word="x", grade=np.arange(N) % 3, flat=7, batch=WHO, none="").to_csv(tmp_path / "a.csv", index=False)
     other = read_assays(tmp_path / "a.csv")
+    assert kinds_of(other, (), ())[1] == [
+        "Column 'word' was not tested: all its values are equal.",
+        "Column 'flat' was not tested: all its values are equal.",
+        f"Column 'batch' was not tested: it has {N} different texts, and at most 6 make groups.",
+        "Column 'none' was not tested: it is empty.",
+    ]
     group = {"grade": "group", "response": "group"}
     assert kinds_of(other, (), ())[0] == {"cd3_per_mm2": "number", "cd8": "group", **group}
     assert kinds_of(other, (), (), ["cd8"])[0] == {"cd3_per_mm2": "number", "cd8": "number", **group}

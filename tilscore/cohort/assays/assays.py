@@ -93,17 +93,17 @@ def assays(
     outcomes = survival_columns(other.columns, survival)
     check_outcomes(other.table, outcomes)
     theirs = {column for _, *both in outcomes for column in both}
-    assayed = of_patients(other, time, theirs)
-    whole = joined(slides, scores, assayed, time, what)
     apart = other_outcomes(other.columns, {*theirs, *flags})
     kinds, notes = kinds_of(other, {*theirs, *apart}, flags, densities)
+    grouped = [name for name, kind in kinds.items() if kind == "group"]
+    whole = joined(slides, scores, of_patients(other, time, theirs, grouped), time, what)
     notes += outcome_notes(other.columns, {*theirs, *flags}, apart)
     notes += filter(None, [spelled_otherwise(other.table["patient_id"].unique(), slides["patient_id"].unique())])
     block = _by_block([n for n, kind in kinds.items() if kind == "number"], slides, other, whole, time, scores, what)
     tests = _tests(whole, block, kinds, densities, what)
     survived = _survival(whole, outcomes, what, time, km_groups)
     found = with_fdr([*tests, *survived["tests"]])
-    notes = [*model_notes(whole), *other.notes, *origin_notes(other, time, theirs), *notes]
+    notes = [*model_notes(whole), *other.notes, *origin_notes(other, time, theirs, grouped), *notes]
     result = _head({"manifest": Path(manifest), "scores": scores_file(results), "assays": Path(table)}) | {
         "settings": {"timepoint": time, "measure": measure, "offset_per_mm2": OFFSET_PER_MM2, "km_groups": km_groups},
         "counts": _counts(whole, other),
@@ -222,7 +222,9 @@ def kinds_of(
         elif is_number and n > 1:
             kinds[name] = "number"
         else:
-            notes.append(f"Column {name!r} was not tested: it has {n} different values" + (", texts." if n else "."))
+            many = f"it has {n} different texts, and at most {MOST_GROUPS} make groups"
+            why = "it is empty" if n == 0 else "all its values are equal" if n == 1 else many
+            notes.append(f"Column {name!r} was not tested: {why}.")
     return kinds | {"response": "group"} | dict.fromkeys(flags, "group"), notes
 
 

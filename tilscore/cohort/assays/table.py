@@ -145,18 +145,20 @@ def _is_repeated(rows: pd.DataFrame, name: str) -> bool:
     return bool((by["timepoint"].nunique() > 1).sum() >= N_REPEATED and (by[name].nunique() == 1).all())
 
 
-def of_patients(assays: Assays, timepoint: str, survival: Collection[str]) -> pd.DataFrame:
+def of_patients(
+    assays: Assays, timepoint: str, survival: Collection[str], grouped: Collection[str] = ()
+) -> pd.DataFrame:
     """One row a patient (its index): the values at the time point; what is the patient's, of any row.
 
-    Numbers of several blocks are averaged; texts that differ are empty, and so are outcomes that differ.
+    Numbers of several blocks are averaged; texts that differ are empty, and so are outcomes and groups that differ.
 
     Parameters
     ----------
-    survival : as for `patient_columns`.
+    survival : as for `patient_columns`. grouped : columns that are compared as groups, whether words or numbers.
     """
-    theirs = patient_columns(assays, survival)
+    theirs, kept = patient_columns(assays, survival), {*survival, *grouped}
     here = assays.table[assays.table["timepoint"].isin([timepoint, ""])]
-    parts = [_of_each(assays.table if c in theirs else here, c, c not in survival) for c in assays.columns]
+    parts = [_of_each(assays.table if c in theirs else here, c, c not in kept) for c in assays.columns]
     return pd.concat(parts, axis=1) if parts else pd.DataFrame(index=pd.Index(assays.table["patient_id"].unique()))
 
 
@@ -168,24 +170,25 @@ def _of_each(table: pd.DataFrame, name: str, is_averaged: bool) -> pd.Series:
     return by.mean() if is_averaged else by.first().where(by.nunique() <= 1)
 
 
-def origin_notes(assays: Assays, timepoint: str, survival: Collection[str]) -> list[str]:
+def origin_notes(assays: Assays, timepoint: str, survival: Collection[str], grouped: Collection[str] = ()) -> list[str]:
     """Which columns are the patient's, how many patients have values at other time points only, and whose outcomes
-    differ.
+    or groups differ.
 
     Parameters
     ----------
-    survival : as for `patient_columns`.
+    survival, grouped : as for `of_patients`.
     """
     theirs = patient_columns(assays, survival)
     told: dict[bool, list[str]] = {True: [], False: []}
     notes = []
     for name in assays.columns:
         rows = _stated(assays, name)
-        n = len(set(rows["patient_id"]) - set(rows.loc[rows["timepoint"].isin([timepoint, ""]), "patient_id"]))
+        here = rows[rows["timepoint"].isin([timepoint, ""])]
+        n = len(set(rows["patient_id"]) - set(here["patient_id"]))
         if n or name in theirs:
             told[name in theirs].append(f"{name} ({n} patients)" if n else name)
-        n_differ = int((rows.groupby("patient_id")[name].nunique() > 1).sum())
-        if n_differ and name in survival:
+        n_differ = int(((rows if name in theirs else here).groupby("patient_id")[name].nunique() > 1).sum())
+        if n_differ and (name in survival or name in grouped):
             notes.append(f"{name}: {n_differ} patients have several values, so that none is used.")
     if not assays.has_time:
         return ["The assays state no time points: every column is taken as the patient's.", *notes]
