@@ -111,7 +111,7 @@ def model_design(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> Design | str:
     for factor in ("specimen", "area", "site", "cores"):
         new = _factor(table, factor)
         if n_used + len(new) > room:
-            dropped[factor] = f"{len(new)} more coefficients are too many for the pairs there are"
+            dropped[factor] = f"its coefficients ({len(new)}) are too many for the pairs there are"
             continue
         columns |= new
         n_used += len(new)

@@ -62,7 +62,7 @@ def choose_terms(
     for factor in factors:
         new, rare = _columns_of(reference, factor, sides, n_level)
         if len(terms.columns) + len(new) > room:
-            terms.dropped[factor] = f"{len(new)} more coefficients are too many for what there is"
+            terms.dropped[factor] = f"its coefficients ({len(new)}) are too many for what there is"
             continue
         x = matrix(reference, [*terms.columns, *new], sides)
         full = np.column_stack([np.ones(len(x)), x])[np.isfinite(x).all(axis=1)]
