@@ -60,6 +60,11 @@ HOSTILE: list[tuple[str | bytes, str]] = [
         lines("S1,a.svs,P001,baseline,core,breast,A1", "S2,b.svs,P001,baseline,core,liver,A1", head=f"{HEAD},block"),
         "3: site: block 'A1' of patient 'P001' is 'liver' here and 'breast' on line 2",
     ),
+    (extra("day", "44000", "44042"), "2: day: warning: '44000' looks like a date as spreadsheets count"),
+    (
+        extra("block", "A1", "02-Jan"),
+        "3: block: warning: '02-Jan' looks like a code that a spreadsheet took for a date",
+    ),
     (extra("n_tils", "1"), "1: n_tils: warning: is the name of a result"),
 ]
 """Whole files, and the line, the column and the message that are to be told."""
@@ -81,6 +86,8 @@ S2,https://x.org/b.svs,P001,week6,core,skin | 3: path: an address of the net
 =cmd(),b.svs,P001,week6,core,skin | 3: slide_id: '=cmd()' would be run as a formula
 S2,b.svs,Mueller_Anna,baseline,core,skin | 3: patient_id: 'Mueller_Anna' looks like a person's name
 S2,b.svs,1961-03-14,baseline,core,skin | 3: patient_id: '1961-03-14' looks like a date
+S2,b.svs,3/14/61,baseline,core,skin | 3: patient_id: '3/14/61' looks like a date
+S2,b.svs,1.00E+10,baseline,core,skin | 3: patient_id: '1.00E+10' is a number that a spreadsheet has shortened
 S2,b.svs,00482913,baseline,core,skin | 3: patient_id: warning: '00482913' looks like a medical record
 S2,b.svs,P002,post,core,skin | 3: timepoint: warning: patient 'P002' has 'post' but no baseline
 S2,b.svs,P001,baseline,resection,breast | 3: specimen: warning: patient 'P001' at baseline is 'resection' here

@@ -27,6 +27,11 @@ RESULT_NAMES = frozenset(_RESULT_NAMES.split())
 """Columns of results, whose names a manifest's own columns cannot have."""
 _FORMULA = ("=", "+", "-", "@")
 _SHOWN = 60
+_CODES = ("patient_id", "slide_id", "block")
+_SHORTENED = re.compile(r"\d([.,]\d+)?E\+\d+", re.IGNORECASE)
+_MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mrz|Mär|Mai|Okt|Dez"
+_MADE_A_DATE = re.compile(rf"\d\d?[-. ]{{1,2}}({_MONTHS})|({_MONTHS})[- ]\d\d")
+"""As spreadsheets show dates: `12-MAR` and `MAR-012` are codes."""
 
 
 def check(path: Path, *, files: bool = True, say: Callable[[str], object] = print) -> int:
@@ -144,9 +149,20 @@ def _cells(sheet: Sheet, row: Row) -> None:
         if text.startswith(_FORMULA) and number(text.replace(",", ".")) is None:
             found = f"{_shown(text)} would be run as a formula by a spreadsheet"
             (sheet.error if name in COLUMNS else sheet.warn)(line, name, found, "let it begin with a letter or digit")
+        if name in _CODES:
+            _spoilt(sheet, line, name, text)
         _privacy(sheet, line, name, text)
         if name == "slide_id" and safe_id(text) != text:
             sheet.warn(line, name, f"{_shown(text)} will be called {safe_id(text)!r} in the results")
+
+
+def _spoilt(sheet: Sheet, line: int, name: str, text: str) -> None:
+    """Codes that a spreadsheet took for numbers or dates; several of them may have become one."""
+    do = "take the codes from their source again, in a column of text"
+    if _SHORTENED.fullmatch(text):
+        sheet.error(line, name, f"{_shown(text)} is a number that a spreadsheet has shortened", do)
+    elif _MADE_A_DATE.fullmatch(text):
+        sheet.warn(line, name, f"{_shown(text)} looks like a code that a spreadsheet took for a date", do)
 
 
 def _word(sheet: Sheet, line: int, name: str, text: str) -> None:
@@ -172,7 +188,7 @@ def _mpp(sheet: Sheet, line: int, text: str) -> None:
 
 def _privacy(sheet: Sheet, line: int, name: str, text: str) -> None:
     """Identifiers are errors in the patient's column, and warnings where a code may look like one."""
-    if name in ("patient_id", "slide_id", "block"):
+    if name in _CODES:
         found = suspicion(text)
     elif name in ("path", "roi"):
         found = suspicion(stem(Path(text)))

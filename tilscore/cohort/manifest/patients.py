@@ -11,6 +11,8 @@ from tilscore.errors import printable
 from tilscore.inputs.words import bare, canonical, is_missing, order
 from tilscore.slide.mpp import number
 
+_LATEST_DAY = 20_000
+"""Days after a baseline that nobody lives to see; spreadsheets count 44,000 to a date of our years."""
 _DATES = ("date", "biopsy_date", "sample_date", "collection_date")
 
 
@@ -32,6 +34,12 @@ def patient_problems(sheet: Sheet) -> None:
             _in_order(sheet, rows, dates, _day_of)
         if "day" in sheet.columns:
             _in_order(sheet, rows, "day", number)
+    for row in sheet.rows:
+        text = row.cells.get("day", "")
+        if (number(text) or 0) > _LATEST_DAY:
+            do = "dates can identify a patient: give the days since the patient's baseline"
+            sheet.warn(row.line, "day", f"{text!r} looks like a date as spreadsheets count them", do)
+            break
 
 
 def _others(rows: Iterable[Row], name: str) -> list[tuple[Row, Row]]:

@@ -17,6 +17,7 @@ _DATES = re.compile(
     rf"(?<!\d)({_YEAR}{_SEP}{_MONTH}{_SEP}{_DAY}|{_DAY}{_SEP}{_MONTH}{_SEP}{_YEAR}|{_MONTH}{_SEP}{_DAY}{_SEP}{_YEAR}"
     r"|(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])|(0[1-9]|[12]\d|3[01])(0[1-9]|1[0-2])(19|20)\d\d)(?!\d)"
 )
+_SHORT_DATE = re.compile(rf"({_DAY}/{_MONTH}|{_MONTH}/{_DAY})/\d\d")
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
 _RECORD = re.compile(r"\b(mrn|ssn|nhs|dob|kvnr|svnr|ahv|medrec|pid)[\s_:#-]*\d{4,}", re.IGNORECASE)
 _BARE = re.compile(r"\d{7,}")
@@ -50,7 +51,7 @@ def suspicion(text: str) -> Suspicion | None:
     for what, is_one in _NUMBERS:
         if is_one(text.strip().upper()):
             return Suspicion(what, True)
-    if _DATES.search(text):
+    if _DATES.search(text) or _SHORT_DATE.fullmatch(text.strip()):
         return Suspicion("a date, perhaps of birth", True)
     if _BARE.fullmatch(text.strip()):
         return Suspicion("a medical record number (a bare number)", False)
