@@ -105,7 +105,8 @@ def test_identifiers_are_seen() -> None:
     # Numbers are the public specimens of their makers' own documentation, or made with a right check digit.
     certain = ["Mueller_Anna", "MUELLER, ANNA", "J. Doe", "Li Wei", "RossiMaria", "1961-03-14", "14.3.1961", "19610314",
                "14/3/61", "a@b.de", "078-05-1120", "1EG4-TE5-MK73", "RSSMRA85T10A562S", "811218-9876",
-               "756.9217.0769.85", "943 476 5919", "A123456780", "12345678Z", "MRN 12345", "255081416802538"]  # fmt: skip
+               "756.9217.0769.85", "943 476 5919", "A123456780", "12345678Z", "MRN 12345",
+               "255081416802538"]  # fmt: skip
     for text in certain:
         found = suspicion(text)
         assert found is not None, text

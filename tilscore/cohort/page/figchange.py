@@ -17,7 +17,9 @@ from tilscore.cohort.page.inksvg import (
     MUTED,
     SPECIMENS,
     UP,
+    in_rows,
     log_axis,
+    lowest,
     new_figure,
     span,
     specimen_key,
@@ -40,6 +42,9 @@ N_MIN_MEDIAN = 3
 N_NAMED = 60
 """More patients in a row than this cannot be named under their bars."""
 N_SITES = 8
+N_IN_A_ROW = 4
+N_LEVEL = 5
+"""Time points under a panel whose names have room side by side; those of more stand upright."""
 LONGEST = 24
 """Characters of a name in a figure."""
 
@@ -48,15 +53,19 @@ def spaghetti(found: Gathered) -> Figure:
     """Density of the paired patients, one panel a later time point; first all time points where there are several."""
     later = [t for t in found.later if (found.pairs["timepoint"] == t).any()]
     parts = ([None] if len(later) > 1 else []) + later
-    figure = new_figure(max(4.5, 2.9 * len(parts)), 3.5)
-    panels = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
+    n_rows, n_columns = in_rows(len(parts), N_IN_A_ROW)
+    figure = new_figure(max(4.5, 2.9 * n_columns), 3.5 * n_rows)
+    grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
+    panels = grid.ravel()[: len(parts)]
+    lowest(grid, len(parts))
     values = pd.concat([found.pairs["density_before"], found.pairs["density_after"]]).clip(lower=FLOOR_PER_MM2)
     for axes, timepoint in zip(panels, parts, strict=True):
         table = found.pairs if timepoint is None else found.pairs[found.pairs["timepoint"] == timepoint]
         _series(axes, table, later) if timepoint is None else _paired(axes, table, timepoint)
         axes.grid(axis="y")
     log_axis(panels[0].yaxis, *span(values))
-    panels[0].set_ylabel("TILs per mm² of stroma")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("TILs per mm² of stroma")
     return figure
 
 
@@ -98,8 +107,12 @@ def _series(axes: Axes, table: pd.DataFrame, later: list[str]) -> None:
     wide = wide.clip(lower=FLOOR_PER_MM2)
     lines = [[(i, v) for i, v in enumerate(row) if np.isfinite(v)] for row in wide.to_numpy(float)]
     _lines(axes, lines, MUTED, False, several(len(lines), "patient"))
-    axes.set_xticks(range(len(times)), [f"{time_name(t)}\nn = {wide[t].count()}" for t in times])
     axes.set_xlim(-0.3, len(times) - 0.7)
+    if len(times) > N_LEVEL:
+        axes.set_xticks(range(len(times)), [f"{time_name(t)}, n = {wide[t].count()}" for t in times], rotation=90)
+        axes.set_title(f"{several(len(lines), 'patient')} with a pair")
+        return
+    axes.set_xticks(range(len(times)), [f"{time_name(t)}\nn = {wide[t].count()}" for t in times])
     axes.set_title("all patients with a pair")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
@@ -198,6 +211,7 @@ def axes_sign(name: str, marker: str, colour: str) -> Any:
 
 
 def _site(axes: Axes, table: pd.DataFrame, times: list[str], rng: np.random.Generator) -> None:
+    turned = 90 if len(times) > N_LEVEL else 0
     for i, timepoint in enumerate(times):
         here = table[table["timepoint"] == timepoint]
         values = here["til_density_per_mm2"].clip(lower=FLOOR_PER_MM2)
@@ -217,6 +231,6 @@ def _site(axes: Axes, table: pd.DataFrame, times: list[str], rng: np.random.Gene
         if len(values) >= N_MIN_MEDIAN:
             axes.hlines(values.median(), i - 0.32, i + 0.32, color=INK, linewidth=2)
         where: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "bottom"}
-        axes.annotate(f"n = {len(here)}", (i, 0.005), color=MUTED, fontsize=7, **where)
-    axes.set_xticks(range(len(times)), [time_name(t) for t in times])
+        axes.annotate(f"n = {len(here)}", (i, 0.005), color=MUTED, fontsize=7, rotation=turned, **where)
+    axes.set_xticks(range(len(times)), [time_name(t) for t in times], rotation=turned)
     axes.set_xlim(-0.5, len(times) - 0.5)

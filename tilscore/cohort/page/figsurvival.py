@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tilscore.cohort.page.inksvg import DOWN, INK, UP, new_figure
+from tilscore.cohort.page.inksvg import DOWN, INK, UP, in_rows, lowest, new_figure
 from tilscore.cohort.page.told import several
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _LOOK = {"low": (DOWN, (0, (4, 2))), "middle": (INK, "dotted"), "high": (UP, "solid")}
 """Colour and line of each group of the score."""
+N_IN_A_ROW = 3
 
 
 def kaplan_meier_figure(curves: pd.DataFrame) -> Figure:
@@ -24,9 +25,11 @@ def kaplan_meier_figure(curves: pd.DataFrame) -> Figure:
     curves : `km.csv`: outcome, group, n, time, unit (months, ...), n_at_risk, survival, low, high.
     """
     outcomes = list(dict.fromkeys(curves["outcome"]))
-    figure = new_figure(max(4.5, 4.2 * len(outcomes)), 3.7)
-    panels = figure.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
-    for axes, outcome in zip(panels, outcomes, strict=True):
+    n_rows, n_columns = in_rows(len(outcomes), N_IN_A_ROW)
+    figure = new_figure(max(4.5, 4.2 * n_columns), 3.7 * n_rows)
+    grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
+    lowest(grid, len(outcomes))
+    for axes, outcome in zip(grid.ravel(), outcomes, strict=False):
         here = curves[curves["outcome"] == outcome]
         for group, (colour, line) in _LOOK.items():
             one = here[here["group"] == group].sort_values("time")
@@ -41,5 +44,6 @@ def kaplan_meier_figure(curves: pd.DataFrame) -> Figure:
         axes.set_title(outcome)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18))
         axes.grid(axis="y")
-    panels[0].set_ylabel("share without the event")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("share without the event")
     return figure

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilscore.cohort.page.gathered import Gathered, rows
-from tilscore.cohort.page.inksvg import DOWN, FLAT, INK, MUTED, UP, log_axis, new_figure, span, time_name
+from tilscore.cohort.page.inksvg import (
+    DOWN,
+    FLAT,
+    INK,
+    MUTED,
+    UP,
+    in_rows,
+    log_axis,
+    lowest,
+    new_figure,
+    span,
+    time_name,
+)
 from tilscore.cohort.page.told import estimate_text, ratio_text, several
 from tilscore.errors import printable
 
@@ -31,6 +43,10 @@ RATIO_REACH = 20.0
 
 LONGEST_REASON = 32
 """Characters of a reason beside a forest; longer ones would leave its axes no room, and stand in the tables."""
+
+N_IN_A_ROW = 3
+"""Time points of a forest side by side."""
+N_TABLES_IN_A_ROW = 4
 
 BEYOND = 1e9
 """Where the line of an interval without a limit ends: outside every axis."""
@@ -117,8 +133,12 @@ def _mark(row: Mapping[str, Any], log: bool, style: str) -> Mark | str:
 def draw_forest(forest: Forest) -> Figure:
     """Estimates with intervals, numbers beside them; what could not be computed says why."""
     n, k = len(forest.lines), len(forest.columns)
-    figure = new_figure(3.0 + 2.9 * k, 0.85 + 0.235 * n)
-    panels = figure.subplots(1, k, sharey=True, sharex=True, squeeze=False)[0]
+    n_rows, n_columns = in_rows(k, N_IN_A_ROW)
+    figure = new_figure(3.0 + 2.9 * n_columns, 0.4 + n_rows * (0.45 + 0.235 * n))
+    grid = figure.subplots(n_rows, n_columns, sharey=True, sharex=True, squeeze=False)
+    panels = grid.ravel()[:k]
+    for axes in lowest(grid, k):
+        axes.tick_params(labelbottom=True)
     marks = [m for m in forest.cells.values() if isinstance(m, Mark)]
     limits = [v for m in marks for v in (m.value, m.low, m.high) if np.isfinite(v)]
     for j, axes in enumerate(panels):
@@ -138,9 +158,10 @@ def draw_forest(forest: Forest) -> Figure:
         low, high = min(0.0, *limits), max(0.0, *limits)
         panels[0].set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     panels[0].set_yticks(range(n), [title if head else f"  {title}" for title, head in forest.lines])
-    for label, (_, head) in zip(panels[0].get_yticklabels(), forest.lines, strict=True):
-        label.set_fontweight("bold" if head else "normal")
-        label.set_horizontalalignment("right")
+    for axes in grid[:, 0]:
+        for label, (_, head) in zip(axes.get_yticklabels(), forest.lines, strict=True):
+            label.set_fontweight("bold" if head else "normal")
+            label.set_horizontalalignment("right")
     figure.supxlabel("after / before (1: no change)" if forest.log else "change, points (0: no change)", fontsize=9)
     return figure
 
@@ -167,17 +188,20 @@ def draw_shifts(found: Gathered) -> Figure:
     table = found.analysis["shifts"]
     measures = sorted({row["measure"] for row in table})
     times = [t for t in found.later if any(row["timepoint"] == t for row in table)]
-    figure = new_figure(max(4.0, 2.7 * len(times)), 2.1 * len(measures))
-    panels = figure.subplots(len(measures), len(times), squeeze=False)
+    n_rows, n_columns = in_rows(len(times), N_TABLES_IN_A_ROW)
+    figure = new_figure(max(4.0, 2.7 * n_columns), 2.1 * n_rows * len(measures))
+    panels = figure.subplots(n_rows * len(measures), n_columns, squeeze=False)
     names = {"stil": "sTIL area", "calibrated": "calibrated sTIL"}
     for i, measure in enumerate(measures):
-        for j, timepoint in enumerate(times):
-            here = [r for r in table if r["measure"] == measure and r["timepoint"] == timepoint]
-            _heat(panels[i, j], here)
-            panels[i, j].set_title(f"{names.get(measure, measure)}, {time_name(timepoint)}")
-        panels[i, 0].set_ylabel("baseline, %")
-    for axes in panels[-1]:
-        axes.set_xlabel("after, %")
+        grid = panels[i * n_rows : (i + 1) * n_rows]
+        bottom = lowest(grid, len(times))
+        for axes, timepoint in zip(grid.ravel(), times, strict=False):
+            _heat(axes, [r for r in table if r["measure"] == measure and r["timepoint"] == timepoint])
+            axes.set_title(f"{names.get(measure, measure)}, {time_name(timepoint)}")
+        for axes in grid[:, 0]:
+            axes.set_ylabel("baseline, %")
+        for axes in bottom if i == len(measures) - 1 else []:
+            axes.set_xlabel("after, %")
     return figure
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,6 +101,20 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width_in, height_in), layout="constrained")
+
+
+def in_rows(n: int, most: int) -> tuple[int, int]:
+    """Rows and columns for `n` panels, at most `most` in a row: more would be too small to read on the page."""
+    n_rows = -(-n // most)
+    return n_rows, -(-n // n_rows)
+
+
+def lowest(grid: NDArray[Any], n: int) -> list[Axes]:
+    """Of a grid whose first `n` panels are used, the lowest of each column; the others are taken off the figure."""
+    panels = grid.ravel()
+    for axes in panels[n:]:
+        axes.set_axis_off()
+    return list(panels[max(n - grid.shape[1], 0) : n])
 
 
 def log_axis(axis: Any, low: float, high: float, shown: Callable[[float], str] = "{:g}".format) -> None:

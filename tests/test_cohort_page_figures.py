@@ -1,0 +1,46 @@
+"""Figures of a cohort of many time points: as large as those of few, every name apart from the next."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_cohort_page_single import page_of, with_limits
+from test_pairs_sampling import confounded_cohort
+
+from tilscore.cohort.page.figsurvival import kaplan_meier_figure
+from tilscore.cohort.page.inksvg import in_rows
+
+WIDEST_PT = 72 * 12.7
+"""A figure's width at which its text is read on the page and on paper."""
+
+
+def width_pt(svg: Path) -> float:
+    return float(re.findall(r'<svg[^>]* width="([\d.]+)pt"', svg.read_text(encoding="utf-8"))[0])
+
+
+def test_rows_of_panels() -> None:
+    assert [in_rows(n, 4) for n in (1, 3, 4, 5, 9)] == [(1, 1), (1, 3), (1, 4), (2, 3), (3, 3)]
+
+
+def test_many_time_points_have_room(tmp_path: Path) -> None:
+    one = with_limits(confounded_cohort(8)).assign(specimen="core")
+    later = [one[one["timepoint"] == "post"].assign(timepoint=f"week{w}") for w in range(1, 10)]
+    page_of(tmp_path, pd.concat([one[one["timepoint"] == "baseline"], *later], ignore_index=True))
+    figures = list(tmp_path.rglob("figures/*.svg"))
+    assert {"spaghetti", "sites", "shifts", "tests_density", "sensitivity_density"} <= {f.stem for f in figures}
+    for figure in figures:
+        assert width_pt(figure) < WIDEST_PT, figure.stem
+        if figure.stem in ("spaghetti", "sites"):
+            assert re.search(r"<text[^>]*rotate\(-90[^>]*>week 9", figure.read_text(encoding="utf-8")), figure.stem
+
+
+@pytest.mark.parametrize(("n", "width"), [(1, 4.5), (2, 8.4), (7, 12.6)])
+def test_many_outcomes_have_room(n: int, width: float) -> None:
+    at = {"group": "high", "n": 5, "unit": "months", "n_at_risk": 5, "n_events": 1, "low": 0.5, "high": 1.0}
+    curves = pd.DataFrame([at | {"outcome": f"o{i}", "time": t, "survival": 0.9} for i in range(n) for t in (0, 9)])
+    figure = kaplan_meier_figure(curves)
+    assert figure.get_figwidth() == pytest.approx(width)
+    assert sum(axes.axison for axes in figure.axes) == n
