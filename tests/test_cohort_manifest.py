@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from manifests import lines, second, written
 
-from tilscore.cohort.manifest.check import check_manifest
+from tilscore.cohort.manifest.check import check, check_manifest
 from tilscore.cohort.manifest.privacy import suspicion
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.inputs import read_inputs
@@ -92,6 +92,13 @@ def test_words(column: str, texts: str, word: str) -> None:
 def test_no_word_is_guessed() -> None:
     for column, text in (("timepoint", "C2D1"), ("timepoint", "week"), ("site", "axilla"), ("specimen", "biopsy")):
         assert canonical(column, text) is None
+
+
+def test_summary_of_one_slide(tmp_path: Path) -> None:
+    (tmp_path / "slides.csv").write_text("slide_id,patient_id,timepoint,specimen,site\nS1,P1,baseline,core,liver\n")
+    said: list[str] = []
+    check(tmp_path / "slides.csv", files=False, say=said.append)
+    assert said[-1].endswith("slides.csv: 1 slide of 1 patient (1 baseline): 0 errors, 1 warning")
 
 
 def test_codes_of_studies_pass() -> None:

@@ -146,6 +146,7 @@ def test_the_numbers_are_those_of_the_analysis(cohort: Made) -> None:
     naive = next(t for t in cohort.analysis["tests"] if t["test"] == "wilcoxon_naive" and t["measure"] == "density")
     assert f"it would read {naive['ratio']:.2f} ({naive['ratio_low']:.2f}" in text
     flow = cohort.analysis["flow"]
+    assert "Not adjusted (confounded)" not in text
     assert f"{flow['n_slides']} slides of {flow['n_patients']} patients listed" in text
     assert f"post {flow['n_pairs']['post']} pairs of {flow['n_pairs_planned']['post']} sampled" in text
     other = sum(not p["same_specimen"] for p in cohort.analysis["pairs"])
@@ -297,6 +298,7 @@ def test_words() -> None:
     assert [p_text(p) for p in (None, 0.00001, 0.00142, 0.0531, 0.649)] == ["-", "<0.0001", "0.001", "0.053", "0.65"]
     assert ratio_text({"ratio": 1.5, "ratio_low": None, "ratio_high": 3.0}) == "1.50 (no limit to 3.00)"
     assert estimate_text({"estimate": 0.6, "low": -0.2, "high": None}) == "+0.6 (-0.2 to no limit)"
+    assert estimate_text({"estimate": -0.27, "low": -0.66, "high": -0.01}) == "-0.27 (-0.66 to -0.01)"
     assert [several(*n) for n in ((1, "pair"), (2, "biopsy"), (1200, "slide"))] == [
         "1 pair",
         "2 biopsies",

@@ -171,10 +171,12 @@ def test_model_is_fitted_where_patients_differ_little(between: float) -> None:
 
 
 def test_model_falls_back_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tilscore.cohort.paired.model.mixed_variances", lambda design: (None, ["did not converge"]))
+    monkeypatch.setattr("tilscore.cohort.paired.model.mixed_variances", lambda design: (None, ["|grad| = 13"]))
     found = fit_model(cohort(effect=1.0), CFG)
     assert found.diagnostics["kind"] == "fallback_fixed_effects"
     assert any("did not converge" in note and "fixed effects" in note for note in found.notes)
+    assert not any("|grad|" in note for note in found.notes), "an optimiser's words stand in the diagnostics"
+    assert found.diagnostics["warnings"] == ["|grad| = 13"]
     row = found.rows[0]
     assert row["term"] == "timepoint: post"
     assert row["low"] < check_pairs.LOG_RATIO < row["high"]

@@ -83,7 +83,7 @@ def problems_of(sheet: Sheet, *, files: bool = True) -> list[Problem]:
 
 
 def _summary(sheet: Sheet, n_errors: int, n_warnings: int) -> str:
-    counts = f"{n_errors} error{'s' * (n_errors != 1)}, {n_warnings} warning{'s' * (n_warnings != 1)}"
+    counts = f"{_several(n_errors, 'error')}, {_several(n_warnings, 'warning')}"
     if not sheet.rows:
         return f"{printable(sheet.path)}: {counts}"
     patients = {row.cells.get("patient_id", "") for row in sheet.rows} - {""}
@@ -92,7 +92,12 @@ def _summary(sheet: Sheet, n_errors: int, n_warnings: int) -> str:
         word = canonical("timepoint", row.cells.get("timepoint", ""))
         times.setdefault(word or "no time point", set()).add(row.cells.get("patient_id", ""))
     told = ", ".join(f"{len(who)} {word}" for word, who in times.items())
-    return f"{printable(sheet.path)}: {len(sheet.rows)} slides of {len(patients)} patients ({told}): {counts}"
+    n = f"{_several(len(sheet.rows), 'slide')} of {_several(len(patients), 'patient')}"
+    return f"{printable(sheet.path)}: {n} ({told}): {counts}"
+
+
+def _several(n: int, word: str) -> str:
+    return f"{n} {word}{'s' * (n != 1)}"
 
 
 def _columns(sheet: Sheet) -> None:

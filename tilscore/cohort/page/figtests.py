@@ -35,7 +35,7 @@ TESTS = {
     "mixed_model": "Mixed model",
     "fixed_effects_model": "Fixed effects (fallback)",
     "wilcoxon_same_specimen": "Same specimen type only",
-    "wilcoxon_naive": "Not adjusted (confounded)",
+    "wilcoxon_naive": "Not adjusted",
 }
 """Tests of change by name, in the order shown."""
 RATIO_REACH = 20.0

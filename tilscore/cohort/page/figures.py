@@ -121,8 +121,8 @@ _WATERFALL = (
     f"standard errors of measurement and adjustment; about 1 patient in 20 gets there {BY_ERROR_ALONE}."
 )
 _TESTS = (
-    "Estimates with {level} intervals, not corrected for the number of time points. The open circle ignores that later "
-    "biopsies were sampled in another way: it is shown for comparison and must not be reported alone."
+    "Estimates with {level} intervals, not corrected for the number of time points. The open circle ignores the "
+    "sampling: where later biopsies were sampled in another way it is confounded, and must not be reported alone."
 )
 _SENSITIVITY = (
     "Adjusted Hodges-Lehmann change. Diamond: all pairs. The rows show whether the result depends on the definition or "

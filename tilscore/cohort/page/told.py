@@ -130,17 +130,20 @@ def _reliable(found: Gathered, timepoint: str) -> str:
     up, down = known.count("increase"), known.count("decrease")
     return (
         f"Of {several(len(known), 'patient')}, {up} rose and {down} fell by more than measurement error explains "
-        f"(about {0.05 * len(known):.0f} would {BY_ERROR_ALONE})." + (f" Not judged: {whys}." if whys else "")
+        f"({_expected(0.05 * len(known))} would {BY_ERROR_ALONE})." + (f" Not judged: {whys}." if whys else "")
     )
+
+
+def _expected(n: float) -> str:
+    return f"about {n:.0f}" if n >= 0.95 else "less than 1"
 
 
 def _detectable(found: Gathered, timepoint: str, kind: str) -> str:
     for row in rows(found, "mde", timepoint=timepoint, measure="density", stage="after"):
         if kind == "open" and row["status"] == "ok" and row["ratio"]:
             power = 100 * float(found.analysis["settings"]["power"])
-            return (
-                f"These pairs could show a rise to {row['ratio']:.2f} times the baseline or more (power {power:.0f} %)."
-            )
+            ends = f"a rise to {row['ratio']:.2f} times or a fall to {1 / row['ratio']:.2f} times the baseline"
+            return f"These pairs could show {ends}, or more (power {power:.0f} %)."
     return ""
 
 
@@ -233,8 +236,10 @@ def ratio_text(row: dict[str, Any]) -> str:
 
 
 def estimate_text(row: dict[str, Any]) -> str:
-    """`+0.6 (+0.2 to +1.3)`, or a dash."""
-    return interval_text([row.get(k) for k in ("estimate", "low", "high")], "{:+.1f}", "{:+.2f}")
+    """`+0.6 (+0.2 to +1.3)`, or a dash; with a digit more where an end that is not 0 would read as 0."""
+    values = [row.get(k) for k in ("estimate", "low", "high")]
+    shape = "{:+.2f}" if any(v is not None and 0 < abs(v) < 0.05 for v in values) else "{:+.1f}"
+    return interval_text(values, shape, "{:+.2f}")
 
 
 def interval_text(values: list[Any], shape: str, alone: str) -> str:

@@ -72,9 +72,9 @@ def fit_model(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> ModelResult:
     notes = [f"The model is not adjusted for {factor}: {why}." for factor, why in design.dropped.items()]
     variances, warned = mixed_variances(design)
     if variances is None:
-        text = "; ".join(warned) or "no convergence"
+        why = "model_diagnostics.warnings tells why"
         notes.append(
-            f"The mixed model did not converge ({text}); patients are fixed effects instead, errors by patient."
+            f"The mixed model did not converge; patients are fixed effects instead, errors by patient ({why})."
         )
         return _fixed_effects(design, cfg, notes, warned)
     between, within = variances
