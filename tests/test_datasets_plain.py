@@ -82,3 +82,26 @@ def test_a_mask_without_a_table_of_nuclei_is_not_passed_over(tmp_path: Path, nam
         read_plain(tmp_path, 0.5)
     text(tmp_path / "b_cells.csv", "x_px,y_px,label\n")
     assert len(read_plain(tmp_path, 0.5)) == 2
+
+
+@pytest.mark.parametrize("row", ["3,5,4,5,stromal", "3,5,4,5", "7,3.5,4.5,stromal"])
+def test_a_row_with_more_values_than_columns_is_an_error(tmp_path: Path, row: str) -> None:
+    """Decimal commas between commas would be another place: 3,5 and 4,5 were read as 4 and 5."""
+    plain_field(tmp_path)
+    text(tmp_path / "a_cells.csv", f"x_px,y_px,label\n{row}\n")
+    with pytest.raises(DataError, match=r"rows have more values than columns.*decimal points"):
+        read_plain(tmp_path, 0.5)
+
+
+def test_a_row_with_more_values_than_columns_tells_no_other_patient(tmp_path: Path) -> None:
+    plain_field(tmp_path)
+    text(tmp_path / "fields.csv", "name,patient\nP9,a,P1\n")
+    with pytest.raises(DataError, match="rows have more values than columns"):
+        read_plain(tmp_path, 0.5)
+
+
+def test_a_table_of_other_columns_tells_those_that_it_has(tmp_path: Path) -> None:
+    plain_field(tmp_path)
+    text(tmp_path / "a_cells.csv", "x_px;y_px;label\n3;4;stromal\n")
+    with pytest.raises(DataError, match=r"not a table of x_px, y_px, label \(found columns x_px;y_px;label\)"):
+        read_plain(tmp_path, 0.5)

@@ -36,11 +36,14 @@ _STEP_UM = 1.0
 
 
 def with_derived_regions(sample: Sample) -> Sample:
-    """`sample` with regions derived from its typed nuclei; unchanged where it has regions or no typed nucleus."""
-    if sample.regions is not None or not (sample.label >= 0).any():
-        return sample
+    """`sample` with regions derived from its typed nuclei; unchanged where it has regions or no typed nucleus.
+
+    So is a field narrower than a micron.
+    """
     scale = sample.mpp / _STEP_UM
     height, width = sample.image.shape[:2]
+    if sample.regions is not None or not (sample.label >= 0).any() or min(height, width) * scale < 1:
+        return sample
     small = np.asarray(cv2.resize(sample.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     regions = _derive(small, sample.x_px * scale, sample.y_px * scale, sample.label)
     full = np.array(cv2.resize(regions, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)

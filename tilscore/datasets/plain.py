@@ -10,17 +10,20 @@ a name tells patient and centre, and else an image is a group of its own.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tilscore.datasets.classes import ClassMap, Entry
-from tilscore.datasets.reading import Facts, read_facts
+from tilscore.datasets.reading import Facts, read_facts, read_rgb, read_table
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.labels import UNKNOWN, Cell, Region
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OFF_PX = 1.0
 """A centre this far off the image is on its border, by another way to count pixels."""
@@ -53,34 +56,43 @@ def read_plain(root: Path, mpp: float, *, source: str | None = None, classes: Cl
 
 def _read_field(table: Path, mpp: float, source: str, facts: Facts, classes: ClassMap) -> Sample:
     name = table.name.removesuffix("_cells.csv")
-    bgr = cv2.imread(str(table.with_name(f"{name}.png")), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise DataError("its image is missing or unreadable", where=table, do=f"put {name}.png beside it")
-    try:
-        cells = pd.read_csv(table, keep_default_na=True)
-        x, y = cells["x_px"].to_numpy(np.float32), cells["y_px"].to_numpy(np.float32)
-    except (KeyError, ValueError) as err:
-        raise DataError("is not a table of x_px, y_px, label", where=table, found=err) from err
+    picture = table.with_name(f"{name}.png")
+    if not picture.is_file():
+        raise DataError("its image is missing", where=table, do=f"put {name}.png beside it")
+    image = read_rgb(picture)
+    cells, x, y = _table(table)
     lost = np.flatnonzero(~np.isfinite(x + y))
     if len(lost):
         raise DataError("a nucleus without a place", where=table, found=f"row {lost[0] + 1}", do="give x_px and y_px")
-    height, width = bgr.shape[:2]
+    height, width = image.shape[:2]
     off = np.flatnonzero((x < -OFF_PX) | (y < -OFF_PX) | (x > width + OFF_PX) | (y > height + OFF_PX))
     if len(off):
         found, do = f"row {off[0] + 1}, {len(off)} in all", f"is it of {name}.png, and in its pixels?"
         raise DataError("nuclei off the image", where=table, found=found, do=do)
-    known = _mask(table.with_name(f"{name}_known.png"), bgr.shape[:2])
+    known = _mask(table.with_name(f"{name}_known.png"), image.shape[:2])
     return Sample(
         source=source,
-        image=np.ascontiguousarray(bgr[..., ::-1], np.uint8),
+        image=image,
         mpp=mpp,
         x_px=x,
         y_px=y,
         label=_labels(cells, table, classes),
         known=None if known is None else known > 0,
-        regions=_regions(table.with_name(f"{name}_regions.png"), bgr.shape[:2]),
+        regions=_regions(table.with_name(f"{name}_regions.png"), image.shape[:2]),
         **facts.sample_keys(name),
     )
+
+
+def _table(path: Path) -> tuple[pd.DataFrame, NDArray[np.float32], NDArray[np.float32]]:
+    """The table of the nuclei, and their places."""
+    what = "is not a table of x_px, y_px, label"
+    try:
+        cells = read_table(path)
+        return cells, cells["x_px"].to_numpy(np.float32), cells["y_px"].to_numpy(np.float32)
+    except KeyError as err:
+        raise DataError(what, where=path, found=f"columns {', '.join(cells.columns)}") from err
+    except ValueError as err:
+        raise DataError(what, where=path, found=err) from err
 
 
 def _labels(cells: pd.DataFrame, table: Path, classes: ClassMap) -> NDArray[np.int8]:

@@ -30,10 +30,11 @@ from tilscore.datasets.qupath_json import Drawing, Feature, read_drawing
 from tilscore.datasets.reading import Facts, found_files, read_facts
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import AnnotationError, DataError, MppError
+from tilscore.inputs import PICTURE_SUFFIXES, SLIDE_SUFFIXES
 from tilscore.labels import UNKNOWN, Cell, Region
 from tilscore.raster import fill_polygons
 from tilscore.slide import Slide, open_slide
-from tilscore.slide.mpp import DIFFERS
+from tilscore.slide.mpp import DIFFERS, HOW_TO_GIVE
 from tilscore.space import BoxUm, Grid, Window
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def read_qupath(root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = 
 
     Raises
     ------
-    DataError : no drawing, an unknown class, an image that is missing, a row of `fields.csv` without a drawing.
+    DataError : no drawing, an unknown class, an image that is missing or one of two, a row of `fields.csv` without a
+        drawing.
     AnnotationError : not GeoJSON, no annotated area on a slide, or a drawing that is not of this image.
     SlideError : an image that cannot be read, whose resolution is missing, or that states another one than `mpp`.
     """
@@ -117,12 +119,23 @@ def read_qupath(root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = 
     facts = read_facts(root, {_name(path): image.name for path, image in zip(paths, images, strict=True)})
     for path, image in zip(paths, images, strict=True):
         drawing = read_drawing(path)
-        with open_slide(image, mpp=None if mpp is None else _needed(mpp, image)) as slide:
+        with _opened(image, mpp) as slide:
             yield from _samples(slide, _name(path), _sort(drawing, slide, classes), path, facts, names)
 
 
 def _name(path: Path) -> str:
     return path.name.split(".geojson")[0].removesuffix(".json")
+
+
+def _opened(image: Path, mpp: float | None) -> Slide:
+    """The image at its own resolution, else at that of the set."""
+    if mpp is not None:
+        return open_slide(image, mpp=_needed(mpp, image))
+    try:
+        return open_slide(image)
+    except MppError as err:
+        do = (err.do or "").replace(HOW_TO_GIVE, "give the set its `mpp`")
+        raise MppError(err.what, where=err.where, found=err.found, do=do) from err
 
 
 def _needed(mpp: float, image: Path) -> float | None:
@@ -142,9 +155,15 @@ def _image(root: Path, path: Path, name: str) -> Path:
     places = dict.fromkeys((path.parent, root, root / "images", root / "slides"))
     drawn = (".geojson", ".json", ".gz", ".csv", ".qpdata")
     for place in places:
-        for one in sorted(place.glob("*")) if place.is_dir() else ():
-            if one.is_file() and (one.stem == name or one.name == name) and one.suffix.lower() not in drawn:
-                return one
+        if (place / name).is_file():
+            return place / name
+        files = sorted(p for p in place.glob("*") if p.is_file() and p.stem == name) if place.is_dir() else []
+        files = [p for p in files if p.suffix.lower() not in drawn]
+        if own := [p for p in files if p.suffix.lower() in SLIDE_SUFFIXES | PICTURE_SUFFIXES] or files[:1]:
+            if len(own) > 1:
+                found, do = ", ".join(p.name for p in own), f"call it {own[0].name}.geojson, or {own[1].name}.geojson"
+                raise DataError("two images have its name", where=path, found=found, do=do)
+            return own[0]
     raise DataError("its image is missing", where=path, do=f"put the image {name}.* beside it")
 
 

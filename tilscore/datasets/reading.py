@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tilscore.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Points = tuple[NDArray[np.float32], NDArray[np.float32]]
 """x and y [n] in continuous pixel coordinates."""
@@ -32,12 +35,23 @@ def tcga(name: str) -> tuple[str, str]:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Pixels [h w 3] RGB of a PNG, JPEG, BMP or TIFF picture."""
+    """Pixels [h w 3] RGB of a PNG, JPEG, BMP or TIFF picture; transparent parts of a PNG are white, as in a run.
+
+    Raises
+    ------
+    DataError : missing, damaged, grey, or of more than 8 bits, in which dark grey levels would become black.
+    """
     if path.suffix.lower() in (".tif", ".tiff", ".svs"):
         return _read_tiff(path)
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    bgr = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
     if bgr is None:
         raise DataError("image is missing or damaged", where=path, do="unpack or download it again")
+    if bgr.ndim != 3 or bgr.dtype != np.uint8:
+        do = "export it as 8-bit RGB"
+        raise DataError("is not an 8-bit colour image", where=path, found=f"{bgr.shape} {bgr.dtype}", do=do)
+    if bgr.shape[2] == 4:
+        alpha = bgr[..., 3:].astype(np.uint16)
+        bgr = (bgr[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
     return np.ascontiguousarray(bgr[..., ::-1], np.uint8)
 
 
@@ -91,6 +105,22 @@ def _palette_numbers(path: Path) -> np.ndarray | None:
             return np.asarray(picture) if picture.mode == "P" else None
     except (OSError, ValueError):
         return None
+
+
+def read_table(path: Path, **how: Any) -> pd.DataFrame:
+    """A CSV whose first row names its columns; `how` as for `pandas.read_csv`.
+
+    Raises
+    ------
+    DataError : rows have more values than there are columns: the first ones would be taken for the rows' names.
+    """
+    import pandas as pd
+
+    table: pd.DataFrame = pd.read_csv(path, **how)
+    if not isinstance(table.index, pd.RangeIndex):
+        do = "write decimal points, and a name for each column"
+        raise DataError("rows have more values than columns", where=path, found=", ".join(table.columns), do=do)
+    return table
 
 
 def read_mat(path: Path, *keys: str) -> dict[str, np.ndarray]:
@@ -244,10 +274,8 @@ def read_facts(root: Path, images: Mapping[str, str]) -> Facts:
     path = root / "fields.csv"
     if not path.exists():
         return Facts({})
-    import pandas as pd
-
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False).map(str.strip)
+        table = read_table(path, dtype=str, keep_default_na=False).map(str.strip)
     except (OSError, ValueError) as err:
         raise DataError("is not a table", where=path, found=err) from err
     columns = ["name", "patient", "centre", "organ", "scanner"]

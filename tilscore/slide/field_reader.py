@@ -50,7 +50,7 @@ def decode(path: Path) -> NDArray[np.uint8]:
         with warnings.catch_warnings(), open(path, "rb") as file:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `_check` is stricter
             with Image.open(file, formats=("PNG", "JPEG")) as image:
-                _check(path, image.mode, image.size)
+                _check(path, _mode(image), image.size)
                 return _rgb(image)
     except SlideError:
         raise
@@ -58,6 +58,12 @@ def decode(path: Path) -> NDArray[np.uint8]:
         raise SlideError(_TOO_LARGE, where=path, do="save it as a tiled TIFF") from err
     except (OSError, SyntaxError, ValueError, EOFError) as err:
         raise SlideError("picture is damaged", where=path, found=err, do="export it again") from err
+
+
+def _mode(image: Any) -> str:
+    """Its mode as the file stores it: Pillow cuts the 16 bits of a PNG in colours down to the upper 8, unasked."""
+    stored = [str(part[3]) for part in image.tile]
+    return next((raw for raw in stored if "16" in raw), str(image.mode))
 
 
 def _check(path: Path, mode: str, size: tuple[int, int]) -> None:

@@ -28,7 +28,7 @@ OBJECTIVE_PRODUCT = (5.0, 20.0)
 """mpp times objective power is about 10; outside this range the two contradict each other."""
 
 _FINEST_PRINT_DPI = 1200
-_HOW_TO_GIVE = "pass --mpp, or an mpp column in the slide list"
+HOW_TO_GIVE = "pass --mpp, or an mpp column in the slide list"
 _UM_PER = {
     **dict.fromkeys(("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "micron"), 1.0),
     **dict.fromkeys(("inch", "in"), 25400.0),
@@ -120,21 +120,21 @@ def _checked_given(given: float, where: Path) -> float:
 
 def _checked_found(found: Found, where: Path) -> float:
     if found.x is None and found.y is None:
-        raise MppError(f"the file states no resolution{_hint(found)}", where=where, do=_HOW_TO_GIVE)
+        raise MppError(f"the file states no resolution{_hint(found)}", where=where, do=HOW_TO_GIVE)
     x, y = number(found.x), number(found.y)
     stated = f"{found.x} x {found.y} from {found.source}" if found.x != found.y else f"{found.x} from {found.source}"
     if x is None or y is None or x <= 0 or y <= 0:
-        raise MppError("the file's resolution is no positive number", where=where, found=stated, do=_HOW_TO_GIVE)
+        raise MppError("the file's resolution is no positive number", where=where, found=stated, do=HOW_TO_GIVE)
     mpp = (x + y) / 2
     if abs(x - y) > SQUARE_TOLERANCE * mpp:
-        do = f"if that is an error of the file, {_HOW_TO_GIVE}"
+        do = f"if that is an error of the file, {HOW_TO_GIVE}"
         raise MppError("pixels are not square", where=where, found=stated, do=do)
     if not FILE_RANGE[0] <= mpp <= FILE_RANGE[1]:
         what = "the file's resolution cannot be that of a slide"
         dots = round(25400 / mpp)
         if mpp > FILE_RANGE[1] and dots <= _FINEST_PRINT_DPI and abs(25400 / mpp - dots) < 0.01:
             what += f" (it looks like a print setting of {dots} dpi)"
-        raise MppError(what, where=where, found=f"{mpp:.6g} um/px from {found.source}", do=_HOW_TO_GIVE)
+        raise MppError(what, where=where, found=f"{mpp:.6g} um/px from {found.source}", do=HOW_TO_GIVE)
     return mpp
 
 
