@@ -98,6 +98,29 @@ def test_an_option_that_is_a_key_of_the_set_is_an_error(tmp_path: Path, option: 
         read_set("coco", tmp_path, rgb=True)
 
 
+@pytest.mark.parametrize(
+    ("layout", "option", "value"),
+    [
+        ("coco", "coarsen_to_mpp", "fine"),
+        ("coco", "coarsen_to_mpp", -1),
+        ("coco", "coarsen_to_mpp", 500),
+        ("coco", "bgr", "maybe"),
+        ("coco", "annotations", 5),
+        ("conic", "skip", 5),
+    ],
+)
+def test_an_option_of_another_kind_is_an_error(tmp_path: Path, layout: str, option: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"{option}: .*\(found {value}\)"):
+        read_set(layout, tmp_path, **{option: value})
+
+
+def test_a_field_smaller_than_a_coarse_pixel_is_one_pixel(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", 4, 3)
+    text(tmp_path / "a_cells.csv", "x_px,y_px,label\n1.5,1.5,stromal\n")
+    (got,) = read_set("plain", tmp_path, mpp=0.5, coarsen_to_mpp=5)
+    assert (got.image.shape, got.mpp) == ((1, 1, 3), 1.5)
+
+
 # Names
 
 

@@ -108,7 +108,7 @@ def read_set(
 
     Raises
     ------
-    ConfigError : no such layout or option, or a word in an option that the set does not know.
+    ConfigError : no such layout or option, or an option of another kind, or a word in one that the set does not know.
     DataError : the folder does not hold that layout, or no field; a file that does not fit; two fields of one name.
     """
     reader = _format(name).read
@@ -117,6 +117,9 @@ def read_set(
         if option not in known:
             do = f"use {', '.join([*known, 'coarsen_to_mpp'])}"
             raise ConfigError(f"layout {name} has no option {option}", do=do)
+        _check_option(option, options[option], inspect.signature(reader).parameters[option].default)
+    if coarsen_to_mpp is not None and not (isinstance(coarsen_to_mpp, int | float) and 0.05 <= coarsen_to_mpp <= 5):
+        raise ConfigError("coarsen_to_mpp: must be a number from 0.05 to 5", where=root, found=coarsen_to_mpp)
     out: list[Sample] = []
     for sample in partial(reader, root, mpp=mpp, classes=class_map(name, classes), **options)():
         told = replace(
@@ -135,6 +138,18 @@ def read_set(
         do = "rename one with its files, or read their folders as two sets"
         raise DataError("two fields have one name", where=root, found=twice[0], do=do)
     return out
+
+
+def _check_option(option: str, value: object, default: object) -> None:
+    """Refuse a value of another kind than a reader's `default`."""
+    if isinstance(default, bool):
+        fits, kind = isinstance(value, bool), "true or false"
+    elif isinstance(default, str):
+        fits, kind = isinstance(value, str), "a text"
+    else:
+        fits, kind = value is None or isinstance(value, str | list | tuple | set | frozenset), "a word or several"
+    if not fits:
+        raise ConfigError(f"{option}: must be {kind}", found=value)
 
 
 def without_ignored(sample: Sample) -> Sample:
@@ -161,7 +176,7 @@ def coarsened(sample: Sample, mpp: float) -> Sample:
 
     A coarse pixel is known where all of its pixels are; its region is that of the pixel in its middle.
     """
-    k = int(mpp / sample.mpp + 1e-6)
+    k = min(int(mpp / sample.mpp + 1e-6), *sample.image.shape[:2])
     if k < 2:
         return sample
     height, width = (n // k * k for n in sample.image.shape[:2])
