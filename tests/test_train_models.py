@@ -141,3 +141,25 @@ def test_a_name_that_no_model_can_have_is_refused_before_the_training(data: Path
 def test_numbers_under_which_nothing_is_found_are_refused(number: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--config", "x.yaml", "--data", ".", "--model", "m", number]) == 2
     assert f"no such {number.partition('=')[0]}" in capsys.readouterr().err
+
+
+def test_figures_on_fields_that_a_model_learned_from_say_so(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They look like those of a very good model."""
+    config, run = REPO / "configs/train/tiny.yaml", tmp_path / "run"
+    save_model(run / "model", TilNet(), ModelConfig(name="m"))
+    args = ["evaluate", "--config", str(config), "--data", str(data), "--model", str(run / "model")]
+    args += ["--out", str(tmp_path / "e.json"), "--bootstrap", "1"]
+    assert main(args) == 0
+    assert "learned from" not in capsys.readouterr().err
+    for held, n in (([], 4), (["fields/d0", "fields/d1"], 2)):
+        (run / "run.json").write_text(json.dumps({"held_out": held}))
+        (run / "config.yaml").write_text(config.read_text())
+        assert main(args) == 0
+        told = f"the model learned from {n} of these 4 fields"
+        assert told in capsys.readouterr().err
+        assert json.loads((tmp_path / "e.json").read_text())["title"].endswith(told)
+    (run / "run.json").write_text(json.dumps({"held_out": [f"fields/d{i}" for i in range(4)]}))
+    assert main(args) == 0
+    assert "learned from" not in capsys.readouterr().err

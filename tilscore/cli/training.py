@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,7 @@ def train(args: argparse.Namespace) -> int:
 def evaluate(args: argparse.Namespace) -> int:
     """Measure models on annotated tiles."""
     from tilscore.evaluate import as_table, cross_fit, halves, report, summarise
-    from tilscore.train import TrainConfig, predict_folds, predict_model
+    from tilscore.train import TrainConfig, field_id, learned_from, predict_folds, predict_model
 
     if bool(args.model) == bool(args.folds):
         raise UsageError("evaluate takes --model or --folds", do="give one of them")
@@ -110,6 +111,9 @@ def evaluate(args: argparse.Namespace) -> int:
     else:
         fields = predict_model(cfg, args.data, args.model, **how)
         title = args.model
+        if seen := learned_from(args.model, [field_id(f.sample) for f in fields]):
+            title += f": the model learned from {len(seen)} of these {len(fields)} fields"
+            print(f"{title}; figures on fields that it never saw are lower", file=sys.stderr)
     if args.calibrate:
         # One run alone: every other patient is judged under what the rest of them says.
         judged = cross_fit(parts if len(parts) > 1 else halves(fields))

@@ -1,8 +1,8 @@
 """Training as a stage: annotated fields in, a run folder with checkpoints, logs, pictures and a model out."""
 
 from tilscore.train.config import PhantomSetConfig, SetConfig, TrainConfig
-from tilscore.train.crossval import predict_folds, predict_model
-from tilscore.train.data import Crops, describe, make_phantoms, read_sets, split
+from tilscore.train.crossval import learned_from, predict_folds, predict_model
+from tilscore.train.data import Crops, describe, field_id, make_phantoms, read_sets, split
 from tilscore.train.observed import quantise_model
 from tilscore.train.run import train
 
@@ -12,6 +12,8 @@ __all__ = [
     "SetConfig",
     "TrainConfig",
     "describe",
+    "field_id",
+    "learned_from",
     "make_phantoms",
     "predict_folds",
     "predict_model",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from tilscore.config import load_config
 from tilscore.datasets import Sample
 from tilscore.errors import DataError, ModelError
 from tilscore.evaluate import FieldResult, predict_all
 from tilscore.labels import Cell
-from tilscore.modelstore import Model, find_model
+from tilscore.modelstore import Model, find_folder, find_model
 from tilscore.nets import turned
 from tilscore.train.config import TrainConfig
 from tilscore.train.data import field_id, read_sets
@@ -64,6 +66,30 @@ def held_by(run: Path) -> list[str]:
         do = "give runs of `tilscore train --fold` whose fold held fields out"
         raise DataError("this run held nothing out", where=run, do=do)
     return names
+
+
+def learned_from(address: str, fields: Iterable[str]) -> list[str]:
+    """Those of the fields that a run's model learned from, as far as its folder tells; none where it is no run's.
+
+    Parameters
+    ----------
+    address : a model's name or folder.
+    fields : as `data.field_id` calls them.
+    """
+    run = find_folder(address).resolve().parent
+    if not (run / "run.json").is_file():
+        return []
+    own = tuple(f"{c.source}/" for c in load_config(TrainConfig, run / "config.yaml").sets)
+    held = held_out(run)
+    return [field for field in fields if field.startswith(own) and field not in held]
+
+
+def held_out(run: Path) -> set[str]:
+    """The fields that a run held out; none where it is no run."""
+    try:
+        return set(held_by(run))
+    except DataError:
+        return set()
 
 
 def _predict(

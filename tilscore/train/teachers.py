@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from tilscore.config import load_config
-from tilscore.errors import ConfigError, DataError
-from tilscore.modelstore import find_model
+from tilscore.errors import ConfigError
+from tilscore.modelstore import find_folder, find_model
 from tilscore.targets import Lesson
-from tilscore.train.config import TrainConfig
-from tilscore.train.crossval import held_by
+from tilscore.train.crossval import held_out, learned_from
 
 
 class Teachers:
@@ -47,7 +44,7 @@ def check_teachers(names: Iterable[str], held: Sequence[str]) -> None:
     ConfigError : a teacher is not the model of a run that held out all these fields.
     """
     for name in names if held else ():
-        if not set(held) <= _held(find_model(name).folder.parent):
+        if not set(held) <= held_out(find_model(name).folder.parent):
             do = "give the model of a run that held out the same fold (--teachers RUN/model)"
             raise ConfigError("this teacher may have learned from the fields held out", found=name, do=do)
 
@@ -64,19 +61,8 @@ def check_start(name: str, held: Sequence[str]) -> None:
     ------
     ConfigError : a held-out field is of a set that the run had, and it did not hold it out.
     """
-    run = find_model(name).folder.parent if name and held else None
-    if run is None or not (run / "run.json").is_file():
-        return
-    learned = tuple(f"{c.source}/" for c in load_config(TrainConfig, run / "config.yaml").sets)
-    seen = [field for field in held if field.startswith(learned) and field not in _held(run)]
+    seen = learned_from(name, held) if name and held else []
     if seen:
+        run = find_folder(name).parent
         do = "start from the model of a run that held out the same fold, or from one that never saw these fields"
         raise ConfigError("the model to start from learned from fields held out", where=run, found=seen[0], do=do)
-
-
-def _held(run: Path) -> set[str]:
-    """The fields that a run held out; none where it is no run."""
-    try:
-        return set(held_by(run))
-    except DataError:
-        return set()
