@@ -230,6 +230,14 @@ def test_where_no_operating_point_can_be_told_the_cells_stay() -> None:
     assert all((f.kept == kept[0]).all() for f in cross_fit([[one], [two]]))
 
 
+def test_a_network_that_finds_nothing_keeps_its_operating_point() -> None:
+    """Every threshold is as good as any other, and the lowest would be taken."""
+    whole = over_confident(5, 3.0)
+    lost = replace(whole, sample=replace(whole.sample, x_px=whole.sample.x_px * 0, y_px=whole.sample.y_px * 0))
+    none = replace(lost, found=Candidates(*(v[:0] for v in lost.found)))
+    assert calibrated(ModelConfig(name="m", detection_threshold=0.3), [none]).detection_threshold == pytest.approx(0.3)
+
+
 def test_halves_keep_a_patient_together() -> None:
     fields = [over_confident(s, 1.0, n=20, name=f"p{s % 5}") for s in range(10)]
     parts = halves(fields)

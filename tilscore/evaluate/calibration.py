@@ -111,11 +111,11 @@ def _label(f: FieldResult) -> NDArray[np.int64]:
 def _thresholds(fields: list[FieldResult]) -> tuple[float, ...]:
     """One threshold a class; a class with too few nuclei in every set gets that of detection as a whole.
 
-    All 0 where no set has enough nuclei on ground where every one is marked.
+    All 0 where no set has enough nuclei on ground where every one is marked, or where none of them was found.
     """
     sets = list(by_set([f for f in fields if f.known_mm2 > 0]).values())
     whole = _mean_curve(sets, None)
-    if whole is None:
+    if whole is None or not whole.any():
         return (0.0,) * len(Cell)
     common = float(THRESHOLDS[int(whole.argmax())])
     out = []
