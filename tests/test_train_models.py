@@ -163,3 +163,7 @@ def test_figures_on_fields_that_a_model_learned_from_say_so(
     (run / "run.json").write_text(json.dumps({"held_out": [f"fields/d{i}" for i in range(4)]}))
     assert main(args) == 0
     assert "learned from" not in capsys.readouterr().err
+    notes = {"held_out": [], "learned_from": ["fields/d2"]}
+    (run / "run.json").write_text(json.dumps(notes))
+    assert main(args) == 0, "the others were annotated since"
+    assert "learned from 1 of these 4 fields" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from tilscore.modelcard import Calibration, ModelConfig, NetConfig
 from tilscore.modelstore import find_model, save_model
 from tilscore.nets import TilNet
 from tilscore.targets import LossConfig
-from tilscore.train import SetConfig, TrainConfig, train
+from tilscore.train import PhantomSetConfig, SetConfig, TrainConfig, train
 from tilscore.train.data import read_sets
 from tilscore.train.folder import check_folder, note_run
 
@@ -148,3 +148,13 @@ def test_a_run_tells_the_sets_that_it_had(data: Path, tmp_path: Path, capsys: py
     with pytest.raises(ConfigError, match=r"other settings.*sets\[1\]"):
         train(both, tmp_path / "data", tmp_path / "run", resume=True, progress=False)
     assert capsys.readouterr().err == "", "nothing is left out where all is there"
+
+
+def test_a_run_goes_on_with_its_own_fields_alone(data: Path, tmp_path: Path) -> None:
+    """A field more and its crops are others; a run without a fold holds nothing out that would tell."""
+    cfg = begun(tmp_path / "r", replace(load_config(TrainConfig, CONFIG), phantoms=PhantomSetConfig(n=0)))
+    notes = {"held_out": [], "learned_from": ["fields/d0", "fields/d1", "fields/d2"]}
+    note_run(cfg, tmp_path / "r", notes)
+    with pytest.raises(ConfigError, match=r"go on with learned from other fields \(found fields/d3\); resume with"):
+        train(cfg, data, tmp_path / "r", resume=True, progress=False)
+    assert json.loads((tmp_path / "r" / "run.json").read_text()) == notes

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tilscore.config import load_config
 from tilscore.datasets import Sample
@@ -58,9 +59,8 @@ def held_by(run: Path) -> list[str]:
     DataError : the folder is no run, or the run held nothing out.
     """
     try:
-        held = json.loads((run / "run.json").read_text(encoding="utf-8"))["held_out"]
-        names = [str(name) for name in held]
-    except (OSError, ValueError, KeyError, TypeError) as err:
+        names = [str(name) for name in _noted(run)["held_out"]]
+    except (KeyError, TypeError) as err:
         raise DataError("is not a run", where=run, found=err, do="give the run folders of `tilscore train`") from err
     if not names:
         do = "give runs of `tilscore train --fold` whose fold held fields out"
@@ -68,8 +68,18 @@ def held_by(run: Path) -> list[str]:
     return names
 
 
+def _noted(run: Path) -> dict[str, Any]:
+    """What a run wrote down of itself."""
+    try:
+        return dict(json.loads((run / "run.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as err:
+        raise DataError("is not a run", where=run, found=err, do="give the run folders of `tilscore train`") from err
+
+
 def learned_from(address: str, fields: Iterable[str]) -> list[str]:
-    """Those of the fields that a run's model learned from, as far as its folder tells; none where it is no run's.
+    """Those of the fields that a run's model learned from; none where it is no run's.
+
+    A run that did not write them down learned from all fields of its sets that it did not hold out.
 
     Parameters
     ----------
@@ -79,6 +89,10 @@ def learned_from(address: str, fields: Iterable[str]) -> list[str]:
     run = find_folder(address).resolve().parent
     if not (run / "run.json").is_file():
         return []
+    noted = _noted(run).get("learned_from")
+    if isinstance(noted, list):
+        seen = set(noted)
+        return [field for field in fields if field in seen]
     own = tuple(f"{c.source}/" for c in load_config(TrainConfig, run / "config.yaml").sets)
     held = held_out(run)
     return [field for field in fields if field.startswith(own) and field not in held]

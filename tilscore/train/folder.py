@@ -74,12 +74,19 @@ def _shown(values: dict[str, Any], key: str) -> str:
     return "none" if value in (None, "", []) else str(value)
 
 
-def check_held(out: Path, held: list[str]) -> None:
-    """Raise `ConfigError` where the run that goes on held out other fields, which its weights do not know."""
+def check_fields(out: Path, held: list[str], learn: list[str]) -> None:
+    """Raise `ConfigError` where the run that goes on held out other fields, which its weights do not know.
+
+    So it is where it learned from others, as far as it wrote them down.
+    """
     path = out / "run.json"
-    if json.loads(path.read_text(encoding="utf-8")).get("held_out") != held:
-        do = "resume with the fold and the data that it started with, or give another --out"
+    before = json.loads(path.read_text(encoding="utf-8"))
+    do = "resume with the fold and the data that it started with, or give another --out"
+    if before.get("held_out") != held:
         raise ConfigError("the run to go on with held out other fields", where=path, do=do)
+    other = sorted(set(before.get("learned_from", learn)) ^ set(learn))
+    if other:
+        raise ConfigError("the run to go on with learned from other fields", where=path, found=other[0], do=do)
 
 
 def note_run(cfg: TrainConfig, out: Path, notes: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ from tilscore.targets import Targets, loss
 from tilscore.train.config import TrainConfig
 from tilscore.train.data import Crops, field_id, make_phantoms, present, read_sets, split
 from tilscore.train.depthwise import speed_up_depthwise
-from tilscore.train.folder import check_folder, check_held, last_checkpoint, next_log, note_run
+from tilscore.train.folder import check_fields, check_folder, last_checkpoint, next_log, note_run
 from tilscore.train.observed import observed
 from tilscore.train.teachers import Teachers, check_start, check_teachers
 
@@ -183,18 +183,20 @@ def train(
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     learn, held = split(read_sets(cfg, data), cfg, fold)
+    held_ids, learn_ids = ([field_id(s) for s in samples] for samples in (held, learn))
     if going_on:
-        check_held(out, [field_id(s) for s in held])
+        check_fields(out, held_ids, learn_ids)
     # A model that teaches what it starts as tells nothing that the start does not know.
-    check_teachers([t for t in cfg.teachers if t != cfg.init], [field_id(s) for s in held])
-    check_start(cfg.init, [field_id(s) for s in held])
+    check_teachers([t for t in cfg.teachers if t != cfg.init], held_ids)
+    check_start(cfg.init, held_ids)
     learn += make_phantoms(cfg) if cfg.phantoms.n else []
     precision = usable_precision(cfg.precision, native_bfloat16(pick_device("auto")))
     if precision != cfg.precision:
         print(f"precision: {precision}; this processor has no bfloat16, emulating it is slower")
     task, callbacks = Task(cfg, learn, held), _callbacks(cfg, out, held, progress=progress)
     if is_first:
-        note_run(cfg, out, {"fold": fold, "precision": precision, "held_out": [field_id(s) for s in held]})
+        notes = {"fold": fold, "precision": precision, "held_out": held_ids, "learned_from": learn_ids}
+        note_run(cfg, out, notes)
     trainer = _trainer(cfg, out, callbacks, precision, progress=progress)
     if not (going_on and _ended(task, last)):
         trainer.fit(task, ckpt_path=str(last) if going_on else None, weights_only=False)
