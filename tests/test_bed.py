@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from beds import GRID, maps, spread, tils, with_nest
+from beds import GRID, line, maps, spread, tils, with_nest
 
 from tilscore.cells import Cells
 from tilscore.errors import UsageError
 from tilscore.labels import Area, Region
 from tilscore.raster import Raster
 from tilscore.score import BedConfig, Score, ScoreConfig, score_slide, score_with_parts
+from tilscore.score.recount import Recount
 from tilscore.space import BoxUm, Grid
 
 
@@ -58,6 +59,22 @@ def test_a_field_is_as_large_as_its_picture() -> None:
     assert made.score.stroma_mm2 == made.score.tissue_mm2 == pytest.approx(0.5**2)
     assert made.score.stroma_mm2 == pytest.approx(level0.box.area_mm2, rel=0.003)
     assert Grid(4.0, 5, 4).centres_in(BoxUm(0, 0, 18.0, 13.9)).sum() == 5 * 3
+
+
+def test_the_account_sums_to_the_slide_and_not_to_the_map() -> None:
+    """Glass ends where the slide ends; the last pixels of the map reach beyond."""
+    level0 = Grid(1.3, 385, 386)
+    regions = Raster(np.full(level0.at(4.0).shape, Region.STROMA, np.uint8), level0.at(4.0))
+    tissue = Raster(np.zeros(level0.at(8.0).shape, np.uint8), level0.at(8.0))
+    tissue.values[20:40, 20:40] = Area.TISSUE
+    given = np.ones(regions.grid.shape, bool)
+    made = score_with_parts(spread(), regions, tissue, given=given, box=level0.box)
+    assert made.score.status == "ok"
+    assert sum(made.score.area_account_mm2.values()) == pytest.approx(level0.box.area_mm2, rel=1e-12)
+    assert line(made.score, "glass")["mm2"] == pytest.approx(level0.box.area_mm2 - 0.16**2, rel=1e-12)
+    assert Recount(made.score, made.parts.raster, spread()).differences() == []
+    whole = score_with_parts(spread(), *maps(grid=Grid(4.0, 10, 10)), box=BoxUm(0, 0, 39, 40))
+    assert whole.score.area_account_mm2["glass"] == 0
 
 
 def test_a_lymph_node_is_scored_between_its_nests_only() -> None:

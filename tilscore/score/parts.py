@@ -60,6 +60,7 @@ class Parts:
     regions : [h w] uint8 of `Region`, with what was drawn as necrosis.
     reach : [h w] bool: within the bed or the given area, sound tissue or not.
     benign_drawn : whether tumour was taken out because it was drawn as benign.
+    slide_mm2 : area of the slide; None: that of the map.
     """
 
     values: NDArray[np.uint8]
@@ -67,6 +68,7 @@ class Parts:
     reach: Mask
     grid: Grid
     benign_drawn: bool = False
+    slide_mm2: float | None = None
     n_px: dict[Part, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,7 +77,8 @@ class Parts:
 
     def mm2(self, *parts: Part) -> float:
         """Area of some parts."""
-        return sum(self.n_px[p] for p in parts) * self.grid.pixel_mm2
+        counts = np.array([self.n_px[p] for p in Part])
+        return area_mm2(counts, self.grid, *parts, slide_mm2=self.slide_mm2)
 
     @property
     def tissue_mm2(self) -> float:
@@ -93,6 +96,21 @@ class Parts:
     def stroma(self) -> Mask:
         """[h w] bool: evaluable stroma."""
         return np.asarray(self.values == Part.STROMA)
+
+
+def area_mm2(n_px: NDArray[np.int64], grid: Grid, *parts: Part, slide_mm2: float | None = None) -> float:
+    """Area of some parts of a slide.
+
+    Parameters
+    ----------
+    n_px : pixels of the map by value of `Part`.
+    slide_mm2 : area of the slide. What the map holds beyond its edge is taken off the glass; None: nothing is.
+    """
+    area = sum(int(n_px[p]) for p in parts) * grid.pixel_mm2
+    if slide_mm2 is None or Part.GLASS not in parts:
+        return area
+    beyond = max(grid.box.area_mm2 - slide_mm2, 0.0)
+    return area - min(beyond, int(n_px[Part.GLASS]) * grid.pixel_mm2)
 
 
 def bed_of(parts: Raster) -> Mask:
@@ -182,7 +200,8 @@ def divide(
     values[inside] = _REGIONS[named[inside]]
     if cfg.edge_um > 0:
         values[inside & (distance_px(values == Part.GLASS) * grid.mpp <= cfg.edge_um)] = Part.EDGE
-    return Parts(values, named, reach, grid, benign is not None and bool((tumour & benign).any()))
+    taken = benign is not None and bool((tumour & benign).any())
+    return Parts(values, named, reach, grid, taken, None if box is None else box.area_mm2)
 
 
 def _benign_zone(benign: Mask, nests: Mask, grid: Grid, band_um: float) -> Mask:

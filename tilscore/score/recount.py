@@ -18,7 +18,7 @@ from tilscore.score.compat import BIO_TOTEM_UM2, TIGER_UM2, VUNO_UM2, area_pct, 
 from tilscore.score.config import CompatConfig, InfiltratedConfig
 from tilscore.score.infiltrated import infiltrated
 from tilscore.score.numbers import contact
-from tilscore.score.parts import NOT_TISSUE, Part, histogram
+from tilscore.score.parts import NOT_TISSUE, Part, area_mm2, histogram
 from tilscore.score.result import Score
 
 Floats = NDArray[np.float64]
@@ -72,7 +72,7 @@ class Recount:
 
     def mm2(self, *parts: Part) -> float:
         """Area of some parts."""
-        return sum(int(self.n_px[p]) for p in parts) * self.parts.grid.pixel_mm2
+        return area_mm2(self.n_px, self.parts.grid, *parts, slide_mm2=self.score.constants.get("slide_mm2"))
 
     def _tils(self, *parts: Part) -> tuple[Floats, Floats]:
         """x and y of the inflammatory cells of some parts."""

@@ -184,7 +184,7 @@ def _head(tils: Tils, parts: Parts, packed: Mask, cfg: ScoreConfig, *, scored: b
         "area_account_mm2": area_account(parts),
         "account": account(parts, tils.x_um, tils.y_um, aggregates=flagged, scored=scored),
         "aggregates": describe_aggregates(packed, parts.grid, tils.x_um, tils.y_um),
-        "constants": as_values(cfg) | {"region_mpp": parts.grid.mpp},
+        "constants": as_values(cfg) | {"region_mpp": parts.grid.mpp, "slide_mm2": parts.slide_mm2},
     }
 
 
