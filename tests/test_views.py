@@ -122,6 +122,22 @@ def test_the_field_of_doubtful_tils_holds_some_that_count():
     assert "Most doubtful TILs" not in fields
 
 
+def test_the_fields_of_tumour_lie_in_the_bed_where_it_holds_tumour():
+    """Tumour outside a given area was not scored; where the area holds none, the slide's own is shown."""
+    level0 = Grid(1.0, 2000, 600)
+    regions, tissue = maps(level0)
+    regions.values[:, 100:180] = regions.values[:, 300:] = Region.TUMOUR
+    inside = np.zeros(regions.grid.shape, bool)
+    inside[:, 20:200] = True
+    far = [cells_at(lattice(1300, 100, 1900, 500, 20), label) for label in (Cell.EPITHELIAL, Cell.INFLAMMATORY)]
+    cells = Cells.concat([*far, cells_at(lattice(500, 250, 700, 350, 40))])
+    fields = {f.name: f.box for f in choose_fields(cells, regions, tissue, inside)}
+    assert "Tumour-rich" in fields
+    assert all(box.x1 < 1000 for box in fields.values())
+    fields = {f.name: f.box for f in choose_fields(cells, regions, tissue, np.zeros_like(inside))}
+    assert fields["Tumour-rich"].x0 > 1000
+
+
 def test_fields_without_cells_stroma_or_tissue():
     level0 = Grid(1.0, 1000, 1000)
     none = Cells.empty()

@@ -148,7 +148,14 @@ class _Sums:
     n_cells: FloatMap
 
 
-def _field_sums(cells: Cells, regions: Raster, tissue: Raster, stroma: NDArray[np.bool_], cfg: FieldConfig) -> _Sums:
+def _field_sums(
+    cells: Cells,
+    regions: Raster,
+    tissue: Raster,
+    stroma: NDArray[np.bool_],
+    bed: NDArray[np.bool_] | None,
+    cfg: FieldConfig,
+) -> _Sums:
     grid = regions.grid
     coarse = grid.at(cfg.size_um / 12.5)
     size = 13
@@ -165,6 +172,8 @@ def _field_sums(cells: Cells, regions: Raster, tissue: Raster, stroma: NDArray[n
 
     sound = tissue.on(grid).mask(Area.TISSUE)
     tumour = regions.mask(Region.TUMOUR) & sound
+    if bed is not None and (tumour & bed).any():
+        tumour &= bed
     counted = in_mask(cells, stroma, grid)
     til = cells.label == Cell.INFLAMMATORY
     threshold = DETECTION_THRESHOLD if cfg.prob_threshold is None else cfg.prob_threshold
@@ -219,15 +228,15 @@ def choose_fields(
     """Fields that show a reader where the model may be right or wrong; the same for the same input.
 
     They are, as far as the slide has them: highest TIL density, lowest and median density in stroma, most tumour,
-    most TILs of doubtful probability, most inflammatory cells inside tumour. A slide with none of these gets one
-    field of its tissue. Fields lie inside the slide, mostly on tissue, and do not overlap; a slide smaller than a
+    most TILs of doubtful probability, most inflammatory cells inside tumour (that of the bed, where it holds any). A
+    slide with none of these gets one field of its tissue. Fields lie inside the slide, mostly on tissue, and do not overlap; a slide smaller than a
     field gets one field of its own size. `whole` is the box of the slide (None: that of `regions`).
     """
     cfg = cfg or FieldConfig()
     whole = whole or regions.grid.box
     side = min(cfg.size_um, max(whole.width_um, whole.height_um))
     stroma = evaluable_stroma(regions, tissue, bed)
-    sums = _field_sums(cells, regions, tissue, stroma, cfg)
+    sums = _field_sums(cells, regions, tissue, stroma, bed, cfg)
     free = sums.tissue_frac >= min(0.5, 0.8 * float(sums.tissue_frac.max(initial=0.0)) or 1.0)
     free &= _inside(sums.grid, side)
     fields: list[Field] = []
