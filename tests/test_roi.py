@@ -62,6 +62,13 @@ def test_the_scanned_part_is_added(tmp_path: Path) -> None:
     np.testing.assert_allclose(there - here, np.broadcast_to((70, 30), here.shape))
 
 
+def test_a_drawing_that_is_not_there_is_said_to_be_gone(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="no such file; check the path"):
+        read_areas(tmp_path / "gone.geojson", LEVEL0)
+    with pytest.raises(AnnotationError, match="not a file"):
+        read_areas(tmp_path, LEVEL0)
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

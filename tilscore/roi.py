@@ -153,10 +153,15 @@ def _clip(shape: Any, slide: Any) -> list[Polygon]:
 
 def _load(path: Path) -> Any:
     try:
+        if not path.is_file():  # a pipe would be waited for
+            what = "not a file" if path.exists() else "no such file"
+            raise AnnotationError(what, where=path, do="check the path")
         if path.stat().st_size > LARGEST_BYTES:
             raise AnnotationError("too large for a drawing", where=path, found=f"{path.stat().st_size} bytes", do=_DO)
         return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as err:
+    except OSError as err:
+        raise AnnotationError("cannot be read", where=path, found=err.strerror, do="check the file's rights") from err
+    except (ValueError, RecursionError) as err:
         raise AnnotationError("is not GeoJSON", where=path, found=str(err) or type(err).__name__, do=_DO) from err
 
 
