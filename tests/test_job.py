@@ -133,6 +133,19 @@ def test_a_wrong_drawing_costs_no_cells(field: Path, out: Path, capsys: pytest.C
     assert made(out)["infer"] == before
 
 
+def test_the_overlay_shows_the_area_that_was_scored(
+    field: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    roi = square(field.parent / "roi.geojson")
+    assert tilscore("run", field, "--mpp", 0.5, "--roi", roi, out=out) == 0
+    assert "Given area" in (out / "a" / "report.html").read_text(encoding="utf-8")
+    assert tilscore("overlay", field, "--mpp", 0.5, "--roi", roi, out=out) == 0
+    roi.write_text(roi.read_text().replace("200", "250"))
+    assert tilscore("overlay", field, "--mpp", 0.5, "--roi", roi, out=out) == 1
+    assert "was not what the score was made with" in capsys.readouterr().out
+    assert "Given area" in (out / "a" / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_slide_that_is_away_loses_no_results(field: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A share that was down for a minute must not cost what nights have made."""
     assert tilscore("run", field, "--mpp", 0.5, out=out) == 0

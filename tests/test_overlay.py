@@ -238,6 +238,31 @@ def test_what_was_drawn_as_left_out_is_seen(tmp_path: Path):
     assert "Drawn, left out" not in {key.label for key in plain.overview.keys}
 
 
+def test_a_given_area_is_seen_where_it_misses_the_tissue(tmp_path: Path):
+    """A dashed line around all of it, with its size, though nothing of it is tumour bed."""
+    with open_slide(a_slide(tmp_path, 600, 600), mpp=0.5) as slide:
+        regions, tissue = maps(slide.level0)
+        tissue.values[:, 15:] = Area.GLASS
+        given = np.zeros(regions.grid.shape, bool)
+        given[20:60, 40:70] = True
+        made = score_with_parts(Cells.empty(), regions, tissue, drawn={"roi": given})
+        what, bed = (slide, Cells.empty(), regions, tissue, SMALL), made.parts.bed()
+        plain, shown = (draw_panels(*what, bed=bed, evaluable=False, given=m) for m in (None, given))
+    assert made.score.reasons == ("roi_empty",)
+    changed = (plain.overview.drawn != shown.overview.drawn).any(-1)
+    rows, cols = (np.flatnonzero(changed.any(axis=a)) * shown.overview.mpp for a in (1, 0))
+    margin = 4 * shown.overview.mpp
+    assert (rows[0], rows[-1]) == (pytest.approx(80, abs=margin), pytest.approx(240, abs=margin))
+    assert (cols[0], cols[-1]) == (pytest.approx(160, abs=margin), pytest.approx(280, abs=margin))
+    top = round(80 / shown.overview.mpp)
+    dark = (shown.overview.drawn[top - 1 : top + 2, changed.any(axis=0)] < 60).all(-1).any(axis=0)
+    assert 0.3 < dark.mean() < 0.8, "dashes with gaps"
+    key = next(key for key in shown.overview.keys if key.label == "Given area")
+    assert (key.kind, key.value) == ("dash", "0.019 mm²")
+    assert "Given area" not in {key.label for key in plain.overview.keys}
+    assert compose(shown, NO_SCORE, TITLE, SMALL).height > compose(plain, NO_SCORE, TITLE, SMALL).height
+
+
 def test_accounts_add_up(tmp_path: Path):
     with open_slide(a_slide(tmp_path, 600, 400), mpp=0.5) as slide:
         regions, tissue = maps(slide.level0)

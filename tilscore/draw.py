@@ -160,15 +160,23 @@ def hatch(picture: Picture, cover: Cover, colour: RGB, spacing_px: int = 9, line
     return blend(picture, colour, cover * np.where(lines, 0.9, 0.25).astype(np.float32))
 
 
-def outline(picture: Picture, cover: Cover, colour: RGB, line_px: int = 2, casing: RGB | None = None) -> None:
-    """Draw the edge of the covered part, in place, with a wider line of colour `casing` beneath."""
+def outline(
+    picture: Picture, cover: Cover, colour: RGB, line_px: int = 2, casing: RGB | None = None, dash_px: int = 0
+) -> None:
+    """Draw the edge of the covered part, in place, with a wider line of colour `casing` beneath.
+
+    With `dash_px` it is dashed, on a whole casing: dashes and gaps of about that length.
+    """
     pad = 2 * line_px + 4
     padded = cv2.copyMakeBorder((cover >= 0.5).astype(np.uint8), pad, pad, pad, pad, cv2.BORDER_REPLICATE)
     contours, _ = cv2.findContours(padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     smooth = [s for s in (_smooth(np.asarray(c, np.int32)) for c in contours) if len(s) > 2]
-    for tone, width in ((casing, line_px + 2), (colour, line_px)):
-        if tone is not None:
-            cv2.polylines(picture, [s - (pad << _SHIFT) for s in smooth], True, tone, width, cv2.LINE_AA, _SHIFT)
+    whole = [s - (pad << _SHIFT) for s in smooth]
+    if casing is not None:
+        cv2.polylines(picture, whole, True, casing, line_px + 2, cv2.LINE_AA, _SHIFT)
+    # The points of a contour lie a pixel apart.
+    dashes = [s[i : i + dash_px] for s in whole for i in range(0, len(s), 2 * dash_px)] if dash_px else whole
+    cv2.polylines(picture, dashes, not dash_px, colour, line_px, cv2.LINE_AA, _SHIFT)
 
 
 def _smooth(contour: NDArray[np.int32]) -> NDArray[np.int32]:

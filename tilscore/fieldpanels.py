@@ -53,6 +53,8 @@ class Maps:
     """[h w] bool: evaluable stroma."""
     left_out: NDArray[np.bool_] | None = None
     """[h w] bool: what was drawn as not to be scored."""
+    given: NDArray[np.bool_] | None = None
+    """[h w] bool: the area that was drawn to be scored, tissue or not."""
 
 
 def draw_field(

@@ -149,7 +149,7 @@ class SlideJob:
             cfg = replace(cfg, fields=replace(cfg.fields, prob_threshold=threshold))
         shown, lowest = as_regions(parts, regions), float(score.constants.get("min_prob", 0.0))
         how: dict[str, Any] = {"bed": bed_of(parts), "evaluable": evaluable, "cores": score.cores, "min_prob": lowest}
-        how["left_out"] = left_out_of(parts)
+        how |= {"left_out": left_out_of(parts), "given": self._drawn(regions).get("roi")}
         panels = draw_panels(self.slide, cells, shown, as_tissue(parts), cfg, **how)
         ident = self.notes.get("model", {}).get("ident", "unknown")
         title = Title(self.spec.slide_id, ident, self.slide.mpp, self.slide.mpp_source)
@@ -234,6 +234,12 @@ class SlideJob:
         if stages[0] != STAGES[0] and self._known and not self._same_slide:
             do = "run the stages from tissue on again"
             raise DataError("made from another slide, or at another resolution", where=self.folder, do=do)
+        if stages[0] == "overlay" and self.spec.roi is not None:
+            _ = self._areas
+            drawn = sha256(self.spec.roi)
+            if self.notes.get("made_with", {}).get("score", {}).get("roi", drawn) != drawn:
+                do = "run the stages from score on again"
+                raise DataError("was not what the score was made with", where=self.spec.roi, do=do)
         if "score" in stages:
             self.stage = "score"
             _ = self._areas

@@ -125,6 +125,9 @@ def _legend_key(draw: ImageDraw.ImageDraw, key: Key, x: float, y: float) -> None
     """A sign 32 x 24 px for one legend entry."""
     if key.kind == "line":
         draw.line((x, y + 14, x + 32, y + 14), key.colour, 5)
+    elif key.kind == "dash":
+        for k in (0, 12, 24):
+            draw.line((x + k, y + 14, x + k + 7, y + 14), key.colour, 5)
     elif key.kind in ("ring", "dot"):
         draw.ellipse((x + 5, y + 3, x + 27, y + 25), outline=key.colour, width=4)
         if key.kind == "dot":

@@ -35,6 +35,7 @@ from tilscore.views import Field, FieldConfig, MapConfig, choose_fields, evaluab
 
 TISSUE_LINE: RGB = (0, 150, 200)
 LEFT_OUT: RGB = (230, 120, 0)
+DASH_PX = 9
 TICKS_PER_MM2 = (0.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
 CELL_NAMES = {
     Cell.INFLAMMATORY: "Inflammatory, not counted",
@@ -73,7 +74,7 @@ class OverlayConfig:
 
 @dataclass(frozen=True)
 class Key:
-    """One legend entry: `kind` is `fill`, `line`, `hatch`, `ring` or `dot`."""
+    """One legend entry: `kind` is `fill`, `line`, `dash`, `hatch`, `ring` or `dot`."""
 
     kind: str
     colour: RGB
@@ -122,6 +123,7 @@ def draw_panels(
     min_prob: float = 0.0,
     cores: Sequence[Mapping[str, Any]] = (),
     left_out: NDArray[np.bool_] | None = None,
+    given: NDArray[np.bool_] | None = None,
 ) -> Panels:
     """Draw every picture of one slide.
 
@@ -135,6 +137,7 @@ def draw_panels(
     min_prob : inflammatory cells of a lower probability are left out, as in the score.
     cores : pieces of tissue with `core` (their number) and `box_um`, as in `score.json`; framed if several.
     left_out : [h w] bool on the grid of `regions`: what was drawn as not to be scored.
+    given : [h w] bool on that grid: the area that was drawn to be scored, on tissue or not; outlined with dashes.
 
     Raises
     ------
@@ -142,7 +145,7 @@ def draw_panels(
     """
     cfg = cfg or OverlayConfig()
     cells = cells[(cells.prob >= min_prob) | (cells.label != Cell.INFLAMMATORY)]
-    maps = Maps(cells, regions, tissue, bed, evaluable_stroma(regions, tissue, bed), left_out)
+    maps = Maps(cells, regions, tissue, bed, evaluable_stroma(regions, tissue, bed), left_out, given)
     fields = choose_fields(cells, regions, tissue, bed, cfg.fields, whole=slide.level0.box)
     side_px = cfg.field_px * (2 if len(fields) == 1 else 1)
     whole = _fit(slide.level0.box, slide.level0, cfg)
@@ -225,6 +228,9 @@ def _overview(
         out = hatch(out, cover_of(maps.left_out, regions.grid, window), LEFT_OUT)
         keys.append(Key("hatch", LEFT_OUT, "Drawn, left out", mm2(int(maps.left_out.sum()) * regions.grid.pixel_mm2)))
     outline(out, cover_of(tissue.mask(Area.TISSUE), tissue.grid, window), TISSUE_LINE, 2)
+    if maps.given is not None:
+        outline(out, cover_of(maps.given, regions.grid, window), BED_LINE, 3, casing=PAPER, dash_px=DASH_PX)
+        keys.insert(1, Key("dash", BED_LINE, "Given area", mm2(int(maps.given.sum()) * regions.grid.pixel_mm2)))
     if maps.bed is not None:
         _draw_bed(out, maps, window)
         keys.insert(1, Key("line", BED_LINE, "Tumour bed", mm2(int(maps.bed.sum()) * regions.grid.pixel_mm2)))

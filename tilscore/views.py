@@ -227,10 +227,11 @@ def choose_fields(
 ) -> tuple[Field, ...]:
     """Fields that show a reader where the model may be right or wrong; the same for the same input.
 
-    They are, as far as the slide has them: highest TIL density, lowest and median density in stroma, most tumour,
-    most TILs of doubtful probability, most inflammatory cells inside tumour (that of the bed, where it holds any). A
-    slide with none of these gets one field of its tissue. Fields lie inside the slide, mostly on tissue, and do not overlap; a slide smaller than a
-    field gets one field of its own size. `whole` is the box of the slide (None: that of `regions`).
+    They are, as far as the slide has them: highest TIL density, lowest and median density in stroma, most tumour, most
+    TILs of doubtful probability, most inflammatory cells inside tumour (that of the bed, where it holds any). A slide
+    with none of these gets one field of its tissue. Fields lie inside the slide, mostly on tissue, and do not overlap;
+    a slide smaller than a field gets one field of its own size. `whole` is the box of the slide (None: that of
+    `regions`).
     """
     cfg = cfg or FieldConfig()
     whole = whole or regions.grid.box
