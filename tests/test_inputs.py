@@ -98,6 +98,22 @@ def test_the_region_map_of_a_phantom_is_no_slide(tmp_path: Path) -> None:
     assert [path.name for path in slides_in(tmp_path)] == ["other.regions.tif", "p.tif"]
 
 
+def test_what_a_folder_holds_and_is_not_read_is_told(tmp_path: Path) -> None:
+    for name in ("a/s.svs", "a/thumb.png", "a/field.jpg", "b/alone.png", "elsewhere/x.svs", "a/.hidden.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "linked").symlink_to(tmp_path / "elsewhere")
+    said: list[str] = []
+    assert [s.slide_id for s in read_inputs([tmp_path / "a", tmp_path / "b"], say=said.append)] == ["s", "alone"]
+    a, do = tmp_path / "a", "(name them to have them read)"
+    assert said == [
+        f"tilscore: not searched, for they are links to folders {do}: {a / 'linked'}",
+        f"tilscore: not read, for they lie beside slides {do}: {a / 'field.jpg'}, {a / 'thumb.png'}",
+    ]
+    assert len(read_inputs([a, a / "linked", *a.glob("[!.]*.png"), a / "field.jpg"], say=said.append)) == 4
+    assert len(said) == 2
+
+
 def test_a_manifest_is_a_list_too(tmp_path: Path) -> None:
     text = (
         "Slide ID,path,patient_id,timepoint,Specimen,Anatomical site,stain,mpp\n"

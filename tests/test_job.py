@@ -133,9 +133,7 @@ def test_a_wrong_drawing_costs_no_cells(field: Path, out: Path, capsys: pytest.C
     assert made(out)["infer"] == before
 
 
-def test_the_overlay_shows_the_area_that_was_scored(
-    field: Path, out: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_overlay_shows_the_area_that_was_scored(field: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     roi = square(field.parent / "roi.geojson")
     assert tilscore("run", field, "--mpp", 0.5, "--roi", roi, out=out) == 0
     assert "Given area" in (out / "a" / "report.html").read_text(encoding="utf-8")

@@ -33,6 +33,8 @@ NO_ARCHIVES = {
     "system volume information",
 }  # fmt: skip
 """Folders that file servers and file systems keep for themselves: thumbnails, what was removed, old copies."""
+_LINKED = "not searched, for they are links to folders"
+_BESIDE = "not read, for they lie beside slides"
 LARGEST_LIST_BYTES = 1 << 28
 """A list of a million slides has 100 MB."""
 
@@ -66,7 +68,7 @@ def read_inputs(
     ----------
     inputs : slides, folders (searched to the bottom) and CSV lists.
     mpp : um/px for slides whose list states none; it wins over the slide's own.
-    say : is told of slides that are passed over for their stain.
+    say : is told of slides that are passed over for their stain, and of what a folder holds that is not read.
 
     Raises
     ------
@@ -75,10 +77,12 @@ def read_inputs(
     if mpp is not None:
         mpp = _mpp(str(mpp), "--mpp")
     rows: list[_Row] = []
+    unread: dict[str, list[Path]] = {_LINKED: [], _BESIDE: []}
     for item in inputs:
-        rows += _rows(Path(item))
+        rows += _rows(Path(item), unread)
     if not rows:
         raise UsageError("no slides were given", do="name slides, a folder of slides, or a CSV list")
+    _say_unread(unread, {*map(Path, inputs), *(row.path for row in rows)}, say)
     rows = [row if row.mpp is not None else replace(row, mpp=mpp) for row in _without_repeats(rows)]
     ids = _ids(rows)
     scored = [(slide_id, row) for slide_id, row in zip(ids, rows, strict=True) if is_scored(row.stain)]
@@ -116,9 +120,17 @@ def _say_skipped(ids: list[str], rows: list[_Row], say: Callable[[str], object])
     say(f"tilscore: {len(skipped)} of {len(rows)} slides are not H&E and are not scored: {printable(shown, 500)}")
 
 
-def _rows(item: Path) -> list[_Row]:
+def _say_unread(unread: dict[str, list[Path]], read: set[Path], say: Callable[[str], object]) -> None:
+    for why, paths in unread.items():
+        left = sorted(path for path in paths if path not in read)
+        shown = ", ".join(map(str, left[:3])) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+        if left:
+            say(f"tilscore: {why} (name them to have them read): {printable(shown, 500)}")
+
+
+def _rows(item: Path, unread: dict[str, list[Path]]) -> list[_Row]:
     if os.path.isdir(item) and item.suffix.lower() != ".zarr":
-        found = [_Row(path, str(path)) for path in slides_in(item)]
+        found = [_Row(path, str(path)) for path in slides_in(item, unread)]
         if not found:
             names = " ".join(sorted(SLIDE_SUFFIXES | PICTURE_SUFFIXES))
             raise UsageError("no slides in this folder", where=item, do=f"looked for {names}")
@@ -128,11 +140,12 @@ def _rows(item: Path) -> list[_Row]:
     return [_Row(item, str(item))]
 
 
-def slides_in(folder: Path) -> list[Path]:
+def slides_in(folder: Path, unread: dict[str, list[Path]] | None = None) -> list[Path]:
     """Slides below a folder, sorted.
 
     Hidden files, linked folders, folders of results, those that a file server keeps for itself and the region maps of
     phantoms are passed over. A folder that cannot be listed is among them: it fails as a slide does, and is not missed.
+    `unread` takes linked folders, and pictures beside slides, by why they are passed over.
     """
     found: list[Path] = []
     closed: list[OSError] = []
@@ -144,10 +157,15 @@ def slides_in(folder: Path) -> list[Path]:
         found += [here / name for name in folders if name.lower().endswith(".zarr")]
         folders[:] = [name for name in folders if not name.startswith(".") and not name.lower().endswith(".zarr")]
         folders[:] = [name for name in folders if name.lower() not in NO_ARCHIVES]
+        if unread is not None:
+            unread[_LINKED] += [here / name for name in folders if os.path.islink(here / name)]
         maps = {name.removesuffix(PHANTOM_MARK) + PHANTOM_MAP for name in names if name.endswith(PHANTOM_MARK)}
         shown = [here / name for name in names if not name.startswith(".") and name not in maps]
         slides = [path for path in shown if path.suffix.lower() in SLIDE_SUFFIXES]
-        found += slides or [path for path in shown if path.suffix.lower() in PICTURE_SUFFIXES]
+        pictures = [path for path in shown if path.suffix.lower() in PICTURE_SUFFIXES]
+        found += slides or pictures
+        if slides and unread is not None:
+            unread[_BESIDE] += pictures
     found += [Path(err.filename) for err in closed]
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
