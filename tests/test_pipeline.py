@@ -162,6 +162,16 @@ def test_a_drawn_area_is_the_bed(phantom: Path, tmp_path: Path) -> None:
     assert len(features) == len(read_cells(tmp_path / "ph" / "cells.parquet"))
 
 
+def test_a_drawing_is_of_one_slide(phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The area of one slide, laid on all of an archive, would score the wrong tissue without a word."""
+    roi = tmp_path / "roi.geojson"
+    assert run(phantom, tmp_path / "other.svs", "--roi", roi, out=tmp_path / "out") == 2
+    assert "column roi" in capsys.readouterr().err
+    table = tmp_path / "slides.csv"
+    table.write_text(f"path,roi\n{phantom},own.geojson\nother.svs,\n")
+    assert run(table, "--roi", roi, out=tmp_path / "out") == 1
+
+
 def test_a_blank_field_is_not_evaluable(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "blank.png"), np.full((600, 600, 3), 243, np.uint8))
     assert run(tmp_path / "blank.png", "--mpp", 0.5, out=tmp_path / "out") == 0

@@ -41,11 +41,12 @@ def _slide_options(verb: argparse.ArgumentParser) -> None:
         "slides", nargs="+", metavar="SLIDE", help="slides, a folder of slides, or a CSV with a column path"
     )
     verb.add_argument("--out", type=Path, required=True, help="results folder; one folder a slide in it")
-    verb.add_argument("--mpp", type=float, help="microns per pixel of level 0, where the file does not state it")
+    text = "microns per pixel of level 0, where the list does not say; it wins over what the files state"
+    verb.add_argument("--mpp", type=float, help=text)
     verb.add_argument(
         "--roi",
         type=Path,
-        help="GeoJSON with the area to score (it is the tumour bed as a whole) and areas to leave out",
+        help="GeoJSON with the area to score (it is the tumour bed as a whole) and areas to leave out, of one slide",
     )
     verb.add_argument(
         "--site", help="where the tissue was taken, for slides whose list does not say: breast, lymph_node, liver, ..."
@@ -96,7 +97,7 @@ def _add_explain(verbs: Verbs) -> None:
 def _add_info(verbs: Verbs) -> None:
     verb = verbs.add_parser("info", help="what a slide is: size, resolution and where it comes from, levels")
     verb.add_argument("slides", nargs="+", metavar="SLIDE")
-    verb.add_argument("--mpp", type=float, help="microns per pixel of level 0, where the file does not state it")
+    verb.add_argument("--mpp", type=float, help="microns per pixel of level 0; it wins over what the file states")
     verb.add_argument("--json", action="store_true", help="as JSON, one object a slide")
     verb.set_defaults(do=info)
 
@@ -140,6 +141,9 @@ def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool =
 
     specs = read_inputs(args.slides, mpp=args.mpp)
     if args.roi is not None:
+        if (n_bare := sum(s.roi is None for s in specs)) > 1:
+            do = "name each slide's own in the column roi of a CSV list"
+            raise UsageError(f"--roi is drawn on one slide, and {n_bare} have no area of their own", do=do)
         specs = [s if s.roi else replace(s, roi=args.roi) for s in specs]
     specs = [replace(s, site=s.site or args.site, specimen=s.specimen or args.specimen) for s in specs]
     for spec in specs:
