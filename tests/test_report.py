@@ -82,6 +82,20 @@ def test_the_report_holds_what_was_found(panels: Panels):
         assert definition.meaning in text
 
 
+def test_settings_are_told_once(panels: Panels):
+    made = {"tissue": {"tissue": {"mpp": 8.0}}, "score": {"score": {}, "roi": "d" * 64, "site": None}}
+    text = Page(render_report(panels, AScore(), title("s"), {**NOTES, "made_with": made})).text
+    assert text.count("tissue.mpp") == 1
+    assert "made_with.score.roi" in text
+    assert "d" * 64 in text
+
+
+def test_a_flagged_part_is_named_once(panels: Panels):
+    row = {"part": "aggregate_flagged", "role": "flagged", "meaning": "m", "mm2": 0.5, "n_tils": 3}
+    score = AScore(account=({**row, "score_without_this_exclusion": 7.0},))
+    assert "<td>Aggregate, flagged</td>" in render_report(panels, score, title("s"), NOTES)
+
+
 def test_every_overlay_can_be_switched_off(panels: Panels):
     page = Page(render_report(panels, AScore(), title("s"), NOTES))
     ids = [value for name, value in page.attributes if name == "id"]

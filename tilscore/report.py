@@ -143,7 +143,6 @@ def render_report(panels: Panels, score: ScoreLike, title: Title, notes: Mapping
     env = Environment(loader=PackageLoader("tilscore"), autoescape=True, undefined=StrictUndefined)
     env.trim_blocks = env.lstrip_blocks = True
     env.filters.update(jpeg=jpeg_uri, png=png_uri, rgb=_rgb, area=area_text, count=count, words=in_words, number=number)
-    rest = {k: v for k, v in notes.items() if k not in ("seconds", "config")}
     seconds = notes.get("seconds")
     return env.get_template("report.html.j2").render(
         title=Title(printable(title.slide_id), printable(title.model), title.mpp_um, printable(title.mpp_source)),
@@ -162,13 +161,22 @@ def render_report(panels: Panels, score: ScoreLike, title: Title, notes: Mapping
         fields=[(p, field_text(p, score.status == "ok")) for p in panels.fields],
         ticks=[(100 * float(panels.scale.place(np.array(t))), t) for t in panels.scale.ticks],
         bar=panels.scale.bar(600, 24),
-        provenance=list(flatten(rest)),
+        provenance=list(flatten(_provenance(notes))),
         seconds=list(flatten(seconds)) if isinstance(seconds, Mapping) else [],
         config=list(flatten(notes.get("config", {}))),
         limits=LIMITS,
         disclaimer=DISCLAIMER,
         no_density=NO_DENSITY,
     )
+
+
+def _provenance(notes: Mapping[str, Any]) -> dict[str, Any]:
+    """The notes without times and settings, which have tables of their own."""
+    rest = {k: v for k, v in notes.items() if k not in ("seconds", "config")}
+    if isinstance(made := rest.get("made_with"), Mapping):
+        settings = notes.get("config", {})
+        rest["made_with"] = {s: {k: v for k, v in what.items() if k not in (s, *settings)} for s, what in made.items()}
+    return rest
 
 
 def flatten(value: object, name: str = "") -> Iterator[tuple[str, str]]:
