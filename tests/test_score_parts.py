@@ -149,6 +149,17 @@ def test_without_leaving_out_necrosis_or_fat(region: Region) -> None:
     assert row["score_without_this_exclusion"] == pytest.approx(clean.til_density_per_mm2, rel=1e-12)
 
 
+def test_tumour_that_was_drawn_as_left_out_was_not_missed() -> None:
+    """No tumour is left to score around, but it was seen: the reason says so."""
+    regions, tissue = with_nest()
+    for kind in ("exclude", "crush"):
+        score = score_slide(spread(), regions, tissue, drawn={kind: np.ones(GRID.shape, bool)})
+        assert (score.status, score.reasons[0]) == ("not_evaluable", "tumour_left_out")
+    aside = np.zeros(GRID.shape, bool)
+    aside[:, :20] = True
+    assert score_slide(spread(), *maps(), drawn={"exclude": aside}).reasons[0] == "no_tumour"
+
+
 def test_the_account_sums_to_tissue_and_slide() -> None:
     rng = np.random.default_rng(5)
     coarse = GRID.at(8.0)

@@ -8,6 +8,7 @@ REASONS = {
     "no_tissue": "no sound tissue was found on the slide",
     "no_tumour": "no tumour was found, so there is no tumour bed",
     "benign_only": "all epithelium lies in areas that were drawn as benign or in situ: there is no invasive tumour",
+    "tumour_left_out": "all tumour that was found lies in areas that were drawn as not to be scored",
     "necrosis_only": "the tissue is necrotic: there is no living tumour to score around",
     "no_stroma": "the tumour bed holds no evaluable stroma",
     "stroma_too_small": "the tumour bed holds too little stroma for a score",

@@ -155,6 +155,9 @@ def _why_not(parts: Parts, cfg: ScoreConfig, given: Mask | None) -> tuple[str, .
     if given is None and (tumour_mm2 == 0 or tumour_mm2 < cfg.min_tumour_mm2):
         if parts.benign_drawn:
             return ("benign_only",)
+        left_out = np.isin(parts.values, (Part.EXCLUDED, Part.CRUSH)) & (parts.regions == Region.TUMOUR)
+        if (n_px := int(left_out.sum())) and n_px * parts.grid.pixel_mm2 >= cfg.min_tumour_mm2:
+            return ("tumour_left_out",)
         return ("necrosis_only" if 2 * necrosis_px * parts.grid.pixel_mm2 >= parts.tissue_mm2 else "no_tumour",)
     if stroma_mm2 == 0:
         return ("necrosis_only" if 2 * parts.n_px[Part.NECROSIS] >= inside else "no_stroma",)
