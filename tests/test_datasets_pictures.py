@@ -45,6 +45,14 @@ def test_transparent_parts_are_white_as_in_a_run(tmp_path: Path) -> None:
     assert (got[:10] == 255).all()
 
 
+def test_the_fourth_channel_of_a_bmp_means_nothing(tmp_path: Path) -> None:
+    """Programs fill it with zeros: taken for transparency, all would be white."""
+    pixels = picture(tmp_path / "a.png")
+    cv2.imwrite(str(tmp_path / "a.bmp"), np.dstack([pixels[..., ::-1], np.zeros((30, 40), np.uint8)]))
+    assert cv2.imread(str(tmp_path / "a.bmp"), cv2.IMREAD_UNCHANGED).shape == (30, 40, 4)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.bmp"), pixels)
+
+
 def drawing(path: Path, side: float = 20.0) -> None:
     """An annotated square with a nucleus in it."""
     square = [[[5, 5], [5 + side, 5], [5 + side, 5 + side], [5, 5 + side], [5, 5]]]

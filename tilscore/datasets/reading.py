@@ -43,7 +43,9 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     """
     if path.suffix.lower() in (".tif", ".tiff", ".svs"):
         return _read_tiff(path)
-    bgr = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+    # A BMP's fourth channel means nothing, and only a flag other than `UNCHANGED` turns a JPEG as its camera says.
+    flag = cv2.IMREAD_UNCHANGED if path.suffix.lower() == ".png" else cv2.IMREAD_ANYCOLOR
+    bgr = cv2.imread(str(path), flag) if path.is_file() else None
     if bgr is None:
         raise DataError("image is missing or damaged", where=path, do="unpack or download it again")
     if bgr.ndim != 3 or bgr.dtype != np.uint8:
