@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_cohort_page_single import page_of, with_limits
 from test_pairs_sampling import confounded_cohort
 
-from tilscore.cohort.page.figsurvival import kaplan_meier_figure
+from tilscore.cohort.page.figsurvival import at_risk, kaplan_meier_figure
 from tilscore.cohort.page.inksvg import in_rows
 
 WIDEST_PT = 72 * 12.7
@@ -44,3 +45,13 @@ def test_many_outcomes_have_room(n: int, width: float) -> None:
     figure = kaplan_meier_figure(curves)
     assert figure.get_figwidth() == pytest.approx(width)
     assert sum(axes.axison for axes in figure.axes) == n
+
+
+def test_numbers_at_risk_count_who_is_left() -> None:
+    """Eight patients: events or censoring at 2, 2, 5, 7 and 9 (four of them)."""
+    leaves = np.array([2, 2, 5, 7, 9, 9, 9, 9.0])
+    times = np.unique(np.r_[0, leaves])
+    curve = pd.DataFrame({"time": times, "n_at_risk": [(leaves >= t).sum() for t in times]})
+    assert at_risk(curve.iloc[::-1], [0, 1, 2, 2.5, 7, 8, 9, 10]) == [
+        (leaves >= t).sum() for t in (0, 1, 2, 2.5, 7, 8, 9, 10)
+    ]

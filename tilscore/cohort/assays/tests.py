@@ -151,7 +151,8 @@ def groups(frame: pd.DataFrame, name: str, *, is_log: bool) -> dict[str, Any]:
     kept = sorted(sizes.index[sizes >= N_MIN_GROUP])
     samples = [known["y"].to_numpy(float)[words == word] for word in kept]
     raw = known["shown"].to_numpy(float)
-    said = "; ".join(f"{w}: median {np.median(raw[words == w]):.4g} (n {sizes[w]})" for w in sorted(sizes.index))
+    medians = {word: float(np.median(raw[words == word])) for word in sorted(sizes.index)}
+    said = "; ".join(f"{w}: median {v:{'.0f' if v >= 1000 else '.4g'}} (n {sizes[w]})" for w, v in medians.items())
     out: dict[str, Any] = {"n": sum(map(len, samples)), "groups": said}
     out["test"] = "mann_whitney" if len(kept) <= 2 else "kruskal_wallis"
     if len(kept) < 2 or out["n"] < N_MIN:
