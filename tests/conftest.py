@@ -10,6 +10,9 @@ import hypothesis
 import pytest
 
 REPO = Path(__file__).parents[1]
+if (n_workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    # Threads of torch are set when it is imported; more than cores would only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // n_workers, 1)))
 
 
 @pytest.fixture(scope="session")
