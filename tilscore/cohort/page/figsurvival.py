@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -73,7 +73,12 @@ def _at_risk(axes: Axes, curves: pd.DataFrame) -> float:
     low, high = axes.get_xlim()
     ticks = [t for t in axes.get_xticks() if low <= t <= high]
     y_pt = float(_AT_RISK_PT)
-    where = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "fontsize": _TEXT_PT, "va": "top"}
+    where: dict[str, Any] = {
+        "xycoords": axes.get_xaxis_transform(),
+        "textcoords": "offset points",
+        "fontsize": _TEXT_PT,
+        "va": "top",
+    }
     axes.annotate("at risk", (low, 0), (0, -y_pt), color=MUTED, ha="left", **where)
     for group, (colour, _) in _LOOK.items():
         one = curves[curves["group"] == group]
