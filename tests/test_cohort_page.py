@@ -21,12 +21,13 @@ from tilscore.cohort.agreement.text import draw
 from tilscore.cohort.assays.assays import assays
 from tilscore.cohort.page.inksvg import inline, make_svg, new_figure, time_name
 from tilscore.cohort.page.page import write_page
-from tilscore.cohort.page.told import estimate_text, factors, p_text, percent_change, ratio_text, reason_words, several
+from tilscore.cohort.page.told import estimate_text, factors, p_text, percent_change, ratio_text, reason_words
 from tilscore.cohort.paired.analyse import analyse
 from tilscore.cohort.rank.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.errors import DataError, UsageError
 from tilscore.files import write_json, write_text
+from tilscore.inputs.words import several
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'</svg></title><script>alert(2)</script>$\\frac&"
 SVG = "{http://www.w3.org/2000/svg}"

@@ -148,6 +148,11 @@ def bare(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+def several(n: int, word: str) -> str:
+    """`1 pair`, `2 biopsies`, `1,200 slides`."""
+    return f"{n:,} {word if n == 1 else word.removesuffix('y') + 'ies' if word.endswith('y') else word + 's'}"
+
+
 def canonical(column: str, text: str) -> str | None:
     """The canonical word of a column with a vocabulary; "" for an empty cell, None for an unknown word."""
     if is_missing(text):

@@ -15,7 +15,7 @@ from tilscore.cohort.manifest.sheet import Problem, Row, Sheet, read_sheet
 from tilscore.errors import UsageError, printable
 from tilscore.inputs import safe_id
 from tilscore.inputs.names import stem
-from tilscore.inputs.words import COLUMN_SYNONYMS, COLUMNS, advice, canonical, is_missing, is_scored, squeezed
+from tilscore.inputs.words import COLUMN_SYNONYMS, COLUMNS, advice, canonical, is_missing, is_scored, several, squeezed
 from tilscore.slide.mpp import GIVEN_RANGE, number
 
 _RESULT_NAMES = """
@@ -83,7 +83,7 @@ def problems_of(sheet: Sheet, *, files: bool = True) -> list[Problem]:
 
 
 def _summary(sheet: Sheet, n_errors: int, n_warnings: int) -> str:
-    counts = f"{_several(n_errors, 'error')}, {_several(n_warnings, 'warning')}"
+    counts = f"{several(n_errors, 'error')}, {several(n_warnings, 'warning')}"
     if not sheet.rows:
         return f"{printable(sheet.path)}: {counts}"
     patients = {row.cells.get("patient_id", "") for row in sheet.rows} - {""}
@@ -92,12 +92,8 @@ def _summary(sheet: Sheet, n_errors: int, n_warnings: int) -> str:
         word = canonical("timepoint", row.cells.get("timepoint", ""))
         times.setdefault(word or "no time point", set()).add(row.cells.get("patient_id", ""))
     told = ", ".join(f"{len(who)} {word}" for word, who in times.items())
-    n = f"{_several(len(sheet.rows), 'slide')} of {_several(len(patients), 'patient')}"
+    n = f"{several(len(sheet.rows), 'slide')} of {several(len(patients), 'patient')}"
     return f"{printable(sheet.path)}: {n} ({told}): {counts}"
-
-
-def _several(n: int, word: str) -> str:
-    return f"{n} {word}{'s' * (n != 1)}"
 
 
 def _columns(sheet: Sheet) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tilscore.cohort.page.told import factors, interval_text, p_text, reason_words, several
+from tilscore.cohort.page.told import factors, interval_text, p_text, reason_words
 from tilscore.errors import printable
+from tilscore.inputs.words import several
 from tilscore.page import number
 
 Found = Mapping[str, Any]

@@ -25,10 +25,9 @@ from tilscore.cohort.page.inksvg import (
     specimen_key,
     time_name,
 )
-from tilscore.cohort.page.told import several
 from tilscore.cohort.paired.pairs import Measure
 from tilscore.errors import printable
-from tilscore.inputs.words import order
+from tilscore.inputs.words import order, several
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tilscore.cohort.page.inksvg import DOWN, INK, MUTED, UP, in_rows, lowest, new_figure
-from tilscore.cohort.page.told import several
+from tilscore.inputs.words import several
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,8 +22,9 @@ from tilscore.cohort.page.inksvg import (
     span,
     time_name,
 )
-from tilscore.cohort.page.told import estimate_text, ratio_text, several
+from tilscore.cohort.page.told import estimate_text, ratio_text
 from tilscore.errors import printable
+from tilscore.inputs.words import several
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -26,10 +26,10 @@ from tilscore.cohort.page.told import (
     ratio_text,
     reason_words,
     score_text,
-    several,
 )
 from tilscore.errors import printable
 from tilscore.files import write_text
+from tilscore.inputs.words import several
 from tilscore.overlay import in_words
 from tilscore.page import number
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tilscore.cohort.page.gathered import Gathered, rows
 from tilscore.cohort.page.inksvg import time_name
+from tilscore.inputs.words import several
 
 MEASURES = {"density": "TIL density", "stil": "sTIL area", "calibrated": "calibrated sTIL"}
 NO_LIMIT = "no limit"
@@ -201,11 +202,6 @@ def notes(found: Gathered) -> list[str]:
         said += [f"{time_name(timepoint)}: the change of {', '.join(g)} {what}" for what, g in groups.items()]
     said += [f"The results of cohort {verb} {_STALE}: run cohort {verb} again (or analyse)." for verb in found.stale]
     return [text[:1].upper() + text[1:] for text in said]
-
-
-def several(n: int, word: str) -> str:
-    """`1 pair`, `2 biopsies`, `1,200 slides`."""
-    return f"{n:,} {word if n == 1 else word.removesuffix('y') + 'ies' if word.endswith('y') else word + 's'}"
 
 
 def score_text(result: Mapping[str, Any] | None) -> str:
