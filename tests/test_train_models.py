@@ -48,6 +48,8 @@ def test_sets_are_told_apart_by_name(data: Path) -> None:
     samples = read_sets(cfg, data)
     assert {s.source for s in samples} == {"fields", "patches"}
     assert {s.source for s in split(samples, cfg, 0)[1]} == {"fields"}
+    with pytest.raises(ConfigError, match="sets: names no set to learn from"):
+        read_sets(replace(cfg, sets=()), data)
     for name in ("", "phantom"):
         with pytest.raises(ConfigError, match=r"two sets have one name.*`name`"):
             read_sets(replace(cfg, sets=(plain, replace(other, name=name))), data)

@@ -41,12 +41,16 @@ def present(cfg: TrainConfig, data: Path) -> TrainConfig:
 
     Raises
     ------
-    DataError : no set is left.
+    ConfigError : it names no set. DataError : no set is left.
     """
     there = tuple(c for c in cfg.sets if not c.optional or (data / c.folder).exists())
     for c in cfg.sets:
         if c not in there:
             print(f"{c.source}: left out, there is no {data / c.folder}", file=sys.stderr)
+    if not cfg.sets:
+        raise ConfigError(
+            "names no set to learn from", where="sets", do="name at least one, by its folder under --data"
+        )
     if not there:
         raise DataError("none of the sets is there", where=data, do="give the folder that holds the sets' folders")
     return replace(cfg, sets=there)
