@@ -99,6 +99,8 @@ def test_groups_are_told_whole_whatever_their_names() -> None:
     tests = [{"assay": "type", "family": "group", "groups": named, "n": 50, "status": "ok"}]
     (sheet,) = assay_sheets({"tests": tests})
     assert sheet.lines[0].cells[1] == ["grade 3; no special type: mixed: median 61.5 (n 9)", named.split("(n 9); ")[1]]
+    (other,) = assay_sheets({"tests": [tests[0] | {"groups": "as another version said it"}]})
+    assert other.lines[0].cells[1] == "as another version said it", "not an empty cell"
 
 
 def test_long_names_leave_the_numbers_in_the_page(out: Path, page: Page) -> None:

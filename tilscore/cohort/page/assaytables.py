@@ -109,8 +109,8 @@ def _groups(tests: list[dict[str, Any]]) -> Sheet:
         unit = str(row.get("unit") or "")
         shape = "{:+.1f}" if unit.endswith("points") else "{:.2f}"
         difference = [unit, _estimate(row, shape)] if row.get("estimate") is not None else "-"
-        said = [text.removeprefix("; ") for text in _GROUP.findall(str(row.get("groups") or ""))]
-        cells = [row["assay"], said, _count(row), difference]
+        text = str(row.get("groups") or "")
+        cells = [row["assay"], [t.removeprefix("; ") for t in _GROUP.findall(text)] or text, _count(row), difference]
         cells += [p_text(row.get("p")), p_text(row.get("p_bh"))]
         lines.append(_line(cells, [_unmade(row) or _left(row)]))
     return Sheet("The score in groups", "assays", head, lines)
