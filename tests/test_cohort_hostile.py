@@ -92,6 +92,7 @@ S2,b.svs,00482913,baseline,core,skin | 3: patient_id: warning: '00482913' looks 
 S2,b.svs,P002,post,core,skin | 3: timepoint: warning: patient 'P002' has 'post' but no baseline
 S2,b.svs,P001,baseline,resection,breast | 3: specimen: warning: patient 'P001' at baseline is 'resection' here
 S2,b.svs,p-001,baseline,core,breast | 3: patient_id: warning: 'p-001' differs from 'P001' (line 2) in spelling only
+S2,b.svs,P#001,baseline,core,breast | 3: patient_id: warning: 'P#001' differs from 'P001' (line 2) in spelling only
 """
 """Lines after a good one."""
 HOSTILE += [(second(row), told) for row, told in (line.split(" | ") for line in SECOND_LINES.strip().splitlines())]

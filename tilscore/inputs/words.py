@@ -115,6 +115,11 @@ def squeezed(text: str) -> str:
     return _SQUEEZE.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
+def code_of(text: str) -> str:
+    """The letters and digits of an identifier, in lower case: codes that differ in signs only may be of one patient."""
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKC", text).casefold())
+
+
 def split_hint(text: str) -> tuple[str, str]:
     """The separator that Excel's own first line (`sep=;`) tells, "" where there is none, and the text after it."""
     said = re.match(r'"?sep=(.)"?\r?\n', text)

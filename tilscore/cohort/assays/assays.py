@@ -29,12 +29,11 @@ from tilscore.cohort.assays.table import (
     origin_notes,
     read_assays,
     same_blocks,
-    spelled_otherwise,
 )
 from tilscore.cohort.assays.tests import agreement, correlations, groups, not_evaluable, with_fdr
 from tilscore.cohort.manifest.models import model_notes
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
-from tilscore.cohort.manifest.read import read_manifest
+from tilscore.cohort.manifest.read import read_manifest, spelled_otherwise
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure, to_scale
 from tilscore.cohort.rank.reference import scores_file
 from tilscore.cohort.tables import plain, plain_rows, write_tables
@@ -98,7 +97,8 @@ def assays(
     grouped = [name for name, kind in kinds.items() if kind == "group"]
     whole = joined(slides, scores, of_patients(other, time, theirs, grouped), time, what)
     notes += outcome_notes(other.columns, {*theirs, *flags}, apart)
-    notes += filter(None, [spelled_otherwise(other.table["patient_id"].unique(), slides["patient_id"].unique())])
+    apart_by = "patients of the assays differ from the manifest's"
+    notes += spelled_otherwise(other.table["patient_id"], slides["patient_id"], apart_by)
     block = _by_block([n for n, kind in kinds.items() if kind == "number"], slides, other, whole, time, scores, what)
     tests = _tests(whole, block, kinds, densities, what)
     survived = _survival(whole, outcomes, what, time, km_groups)

@@ -219,19 +219,3 @@ def same_blocks(manifest: pd.DataFrame, assays: Assays, name: str, timepoint: st
     biopsies = {(p, t) for p, t, _ in blocks}
     keys = zip(manifest["patient_id"], manifest["timepoint"], manifest["block"].astype(str).map(bare), strict=True)
     return manifest[[(p, t) not in biopsies or (p, t, b) in blocks for p, t, b in keys]]
-
-
-def spelled_otherwise(asked: Collection[str], known: Collection[str]) -> str:
-    """A note on patients of the assays that the manifest does not know but for another spelling, "" without any."""
-    ours = {_code(patient): patient for patient in known}
-    apart = sorted(p for p in set(asked) - set(known) if _code(p) in ours)
-    if not apart:
-        return ""
-    one = f"{apart[0]!r} and {ours[_code(apart[0])]!r}"
-    return (
-        f"{len(apart)} patients of the assays differ from the manifest's in spelling only, as {one}: write them alike."
-    )
-
-
-def _code(patient: str) -> str:
-    return re.sub(r"[\W_]", "", patient.casefold())

@@ -15,7 +15,7 @@ from tilscore.cohort.manifest.sheet import Problem, Row, Sheet, read_sheet
 from tilscore.errors import UsageError, printable
 from tilscore.inputs import safe_id
 from tilscore.inputs.names import stem
-from tilscore.inputs.words import COLUMN_SYNONYMS, COLUMNS, advice, canonical, is_missing, is_scored, several, squeezed
+from tilscore.inputs.words import COLUMN_SYNONYMS, COLUMNS, advice, canonical, code_of, is_missing, is_scored, several
 from tilscore.slide.mpp import GIVEN_RANGE, number
 
 _RESULT_NAMES = """
@@ -220,7 +220,7 @@ def _duplicates(sheet: Sheet) -> None:
                 do = "remove one, or give each its own slide_id and roi where two biopsies lie on one slide"
                 sheet.error(row.line, "path", found, do)
         patient = row.cells.get("patient_id", "")
-        first = patients.setdefault(squeezed(patient), row)
+        first = patients.setdefault(code_of(patient), row)
         if (other := first.cells.get("patient_id", "")) != patient:
             found = f"{_shown(patient)} differs from {_shown(other)} (line {first.line}) in spelling only"
             sheet.warn(row.line, "patient_id", found, "write both alike if they are one patient")

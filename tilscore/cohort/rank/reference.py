@@ -10,10 +10,9 @@ import pandas as pd
 
 from tilscore.cohort.manifest.models import NOT_STATED, model_notes, models_of
 from tilscore.cohort.manifest.pool import INTERVALS, as_numbers, pool_biopsies, read_scores, saved_anew
-from tilscore.cohort.manifest.read import read_manifest
+from tilscore.cohort.manifest.read import read_manifest, spelled_otherwise
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.errors import DataError, UsageError
-from tilscore.inputs.words import squeezed
 
 
 def scores_file(results: Path) -> Path:
@@ -51,7 +50,8 @@ def read_reference(
     shared = int(mine["patient_id"].drop_duplicates().isin(kept["patient_id"]).sum())
     if shared:
         notes.append(f"{shared} patients are in the reference too: each is compared with the others only.")
-    notes += _spelled_otherwise(mine["patient_id"], kept["patient_id"])
+    told = "patients of the reference count as others than patients who are ranked, and differ"
+    notes += spelled_otherwise(kept["patient_id"], mine["patient_id"], told)
     models = models_of(mine) | models_of(kept)
     _of_one_model(models, path)
     said = "Not every score names its model. The reference must have been scored with the same model and settings"
@@ -59,19 +59,6 @@ def read_reference(
         said = "One model scored patients and reference. Its settings must have been the same too"
     notes.append(f"{said}; only then can levels be compared.")
     return kept, notes, files
-
-
-def _spelled_otherwise(mine: pd.Series, others: pd.Series) -> list[str]:
-    """A note on patients of the reference who may be patients that are ranked, under another spelling."""
-    spelling = {squeezed(name): name for name in mine}
-    doubted = [n for n in others.unique() if spelling.get(squeezed(n), n) != n and n not in set(mine)]
-    if not doubted:
-        return []
-    one = f"{doubted[0]} and {spelling[squeezed(doubted[0])]}"
-    return [
-        f"{len(doubted)} patients of the reference differ from patients ranked in spelling only ({one}): they count as"
-        " others. Write both alike if they are one patient."
-    ]
 
 
 def _of_one_model(models: Iterable[str], where: object) -> None:
