@@ -36,12 +36,22 @@ def _block(name: str, samples: Sequence[Sample], classes: ClassMap | None) -> st
         f"  centres     {_counted(Counter(s.centre for s in samples if s.centre))}",
         f"  organs      {_counted(Counter(s.organ for s in samples if s.organ))}",
         f"  scanners    {_counted(Counter(s.scanner for s in samples if s.scanner))}",
+        *_annotation(samples),
+    ]
+    return "\n".join([*lines, *class_lines(classes)])
+
+
+def _annotation(samples: Sequence[Sample]) -> list[str]:
+    n = sum(s.annotated for s in samples)
+    if not n:
+        return ["  annotated   nothing: it tests no model, and teachers alone teach on it", *_left_out(samples)]
+    return [
+        *([f"  annotated   {n} of {len(samples)} images"] if n < len(samples) else []),
         f"  nuclei      {_nuclei(samples)}",
         *_left_out(samples),
         f"  known       {sum(s.known_mm2 for s in samples):.2f} mm2{_complete(samples)}",
         f"  regions     {_regions(samples)}",
     ]
-    return "\n".join([*lines, *class_lines(classes)])
 
 
 def _counted(words: Counter[str]) -> str:

@@ -26,6 +26,7 @@ from tilscore.datasets import (
     ocelot,
     pannuke,
     panoptils,
+    pictures,
     plain,
     qupath,
     tiger,
@@ -50,14 +51,25 @@ class Format:
 
 
 def _plain(root: Path, *, mpp: float | None = None, classes: ClassMap = plain.CLASSES) -> Iterator[Sample]:
+    yield from plain.read_plain(root, _needed(mpp, root), classes=classes)
+
+
+def _pictures(root: Path, *, mpp: float | None = None, classes: ClassMap = pictures.CLASSES) -> Iterator[Sample]:
+    if classes != pictures.CLASSES:
+        raise ConfigError("pictures that nobody annotated have no classes", where=root, do="leave out `classes`")
+    yield from pictures.read_pictures(root, _needed(mpp, root))
+
+
+def _needed(mpp: float | None, root: Path) -> float:
     if mpp is None:
-        raise ConfigError("the resolution of a plain set is not stated in it", where=root, do="give its `mpp`")
-    yield from plain.read_plain(root, mpp, classes=classes)
+        raise ConfigError("the resolution of such a set is not stated in it", where=root, do="give its `mpp`")
+    return mpp
 
 
 FORMATS: Mapping[str, Format] = {
     "plain": Format(_plain, plain.CLASSES, "this project's own layout: PNG and CSV"),
     "qupath": Format(qupath.read_qupath, qupath.CLASSES, "QuPath GeoJSON on slides or fields"),
+    "pictures": Format(_pictures, pictures.CLASSES, "fields that nobody annotated"),
     "nucls": Format(nucls.read_nucls, nucls.CLASSES, "breast nuclei, PNG and CSV"),
     "brca_m2c": Format(brca_m2c.read_brca_m2c, brca_m2c.CLASSES, "dots on three types of breast nuclei, PNG and text"),
     "pannuke": Format(pannuke.read_pannuke, pannuke.CLASSES, "nuclei of 19 organs, npy folds"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.labels import Cell
+from tilscore.labels import UNKNOWN, Cell
 
 UNTYPED = -1
 """Label of a nucleus whose class nobody gave: a nucleus all the same, never a negative."""
@@ -83,3 +83,9 @@ class Sample:
     def known_mm2(self) -> float:
         """Area in which every nucleus is labelled."""
         return self.area_mm2 if self.known is None else float(self.known.mean()) * self.area_mm2
+
+    @property
+    def annotated(self) -> bool:
+        """Whether anything is known: a nucleus, ground without one, a region, or all nuclei of a class."""
+        drawn = self.regions is not None and bool((self.regions != UNKNOWN).any())
+        return drawn or len(self.label) > 0 or self.known_mm2 > 0 or bool(self.complete)
