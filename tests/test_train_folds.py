@@ -24,7 +24,7 @@ def fields(n: int, source: str = "s", **more: Any) -> list[Sample]:
         (fields(1), {"folds": 2}, 0, r"leaves no annotated field .*found 1 patients .*fields of two patients"),
         (fields(3), {"folds": 1}, 0, r"leaves no annotated field .*set `folds` between 2 and 3"),
         (fields(4, centre="A"), {"split_by": "centre"}, 1, r"found 1 centres in.*`centre`, set `split_by: patient`"),
-        (fields(4), {"sets": (SetConfig("s", train_only=True),)}, 0, r"found 0 patients .*take `train_only` off"),
+        (fields(4), {"sets": (SetConfig("s", train_only=True),)}, 0, r"found 0 .*`train_only` off an annotated set"),
     ],
 )
 def test_a_fold_that_is_empty_or_all_is_refused(

@@ -108,7 +108,8 @@ def draw_examples(
 def _draw_pair(left: Axes, right: Axes, sample: Sample, crop: Crop, found: Peaks, small: NDArray[np.uint8]) -> None:
     regions = np.repeat(np.repeat(small, REGION_STRIDE, 0), REGION_STRIDE, 1)
     _draw(left, crop, crop.x_px, crop.y_px, crop.label, crop.regions)
-    left.set_title(f"{sample.source}/{sample.name}, annotated"[:44], fontsize=8, loc="left")
+    told = "annotated" if sample.annotated else "nothing annotated"
+    left.set_title(f"{sample.source}/{sample.name}, {told}"[:44], fontsize=8, loc="left")
     _draw(right, crop, found.x_px, found.y_px, found.types.argmax(axis=1).astype(np.int8), regions)
     right.set_title("found", fontsize=8, loc="left")
 

@@ -30,7 +30,7 @@ class SetConfig:
     weight: float = 1.0
     """Share of the crops, relative to the other sets."""
     train_only: bool = False
-    """Never held out: sets without classes, or with another organ's."""
+    """Never held out: sets without annotation or classes, or with another organ's."""
     optional: bool = False
     """Left out, and said so, where its folder is not there."""
     mpp_low: float | None = None

@@ -16,7 +16,7 @@ from tilscore.labels import Cell
 from tilscore.modelstore import Model, find_folder, find_model
 from tilscore.nets import turned
 from tilscore.train.config import TrainConfig
-from tilscore.train.data import field_id, read_sets
+from tilscore.train.data import annotated, field_id, read_sets
 
 
 def predict_folds(
@@ -109,7 +109,10 @@ def held_out(run: Path) -> set[str]:
 def _predict(
     model: Model, fields: list[Sample], threshold: float | None, radius_um: float | None, turns: int, int8: bool
 ) -> list[FieldResult]:
-    """The fields at the model's operating point, or at one threshold for all classes."""
+    """The annotated ones of the fields at the model's operating point, or at one threshold for all classes."""
+    fields = annotated(fields)
+    if not fields:
+        raise DataError("nothing is annotated: there is nothing to measure", do="give fields that somebody annotated")
     limit, calibration = model.config.detection_threshold, model.config.calibration
     if threshold is not None:
         limit, calibration = threshold, replace(calibration, class_thresholds=(0.0,) * len(Cell))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import fields, replace
 from os.path import normpath
 from pathlib import Path
@@ -93,6 +94,30 @@ def _check_fields(cfg: TrainConfig, own: list[list[Sample]]) -> None:
                 raise ConfigError("two sets hold the same field", where=c.folder, found=found, do=do)
 
 
+def annotated(samples: list[Sample]) -> list[Sample]:
+    """The fields on which something can be tested; how many others there are is told on stderr, by set."""
+    for source, n in Counter(s.source for s in samples if not s.annotated).items():
+        print(f"{source}: nothing is annotated, and nothing can be tested, on {n} of its fields", file=sys.stderr)
+    return [s for s in samples if s.annotated]
+
+
+def check_annotated(cfg: TrainConfig, samples: list[Sample]) -> None:
+    """Refuse a set without any annotation that nobody teaches, or that folds would hold out to test nothing.
+
+    Raises
+    ------
+    ConfigError : there is such a set.
+    """
+    known = {s.source for s in samples if s.annotated}
+    for c in cfg.sets:
+        if c.source not in known and not cfg.teachers:
+            do = "give `teachers` (or --teachers) that tell what is there, or annotate it"
+            raise ConfigError("nothing is annotated in this set, it teaches nothing", where=c.source, do=do)
+        if c.source not in known and not c.train_only:
+            do = "set `train_only: true` for it"
+            raise ConfigError("nothing is annotated in this set, held out it tests nothing", where=c.source, do=do)
+
+
 def field_id(sample: Sample) -> str:
     """What a field is called in `run.json`: its set and its name."""
     return f"{sample.source}/{sample.name}"
@@ -124,6 +149,8 @@ def make_phantoms(cfg: TrainConfig) -> list[Sample]:
 def split(samples: list[Sample], cfg: TrainConfig, fold: int | None) -> tuple[list[Sample], list[Sample]]:
     """Training and held-out fields of one fold (None: train on all, hold nothing out).
 
+    Fields of held-out patients on which nothing is annotated are in neither.
+
     Raises
     ------
     ConfigError : no such fold, or one that holds nothing out, or all: there are fewer groups than folds.
@@ -135,7 +162,7 @@ def split(samples: list[Sample], cfg: TrainConfig, fold: int | None) -> tuple[li
     kept = {c.source for c in cfg.sets if c.train_only}
     part = folds_of(samples, cfg.folds, by=cfg.split_by, kept=kept)
     learn = [s for s, k in zip(samples, part, strict=True) if k != fold]
-    held = [s for s, k in zip(samples, part, strict=True) if k == fold]
+    held = annotated([s for s, k in zip(samples, part, strict=True) if k == fold])
     if not held or not learn:
         groups = {group_of(s, cfg.split_by) for s in samples if s.source not in kept}
         what = "this fold holds nothing out" if not held else "this fold leaves no annotated field to learn from"
@@ -149,7 +176,7 @@ def _mend(n_groups: int, cfg: TrainConfig) -> str:
     if n_groups >= 2:
         return f"set `folds` between 2 and {n_groups}" if n_groups > 2 else "set `folds: 2`"
     if not n_groups:
-        return "take `train_only` off a set, or train without --fold"
+        return "take `train_only` off an annotated set, or train without --fold"
     if cfg.split_by == "centre":
         return "give the sets their `centre`, set `split_by: patient`, or train without --fold"
     return "give fields of two patients or more, or train without --fold"

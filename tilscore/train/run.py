@@ -32,7 +32,7 @@ from tilscore.nets import TilNet
 from tilscore.runpictures import draw_curves, draw_examples
 from tilscore.targets import Targets, loss
 from tilscore.train.config import TrainConfig
-from tilscore.train.data import Crops, field_id, make_phantoms, present, read_sets, split
+from tilscore.train.data import Crops, check_annotated, field_id, make_phantoms, present, read_sets, split
 from tilscore.train.depthwise import speed_up_depthwise
 from tilscore.train.folder import check_fields, check_folder, last_checkpoint, next_log, note_run
 from tilscore.train.observed import observed
@@ -182,7 +182,9 @@ def train(
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
-    learn, held = split(read_sets(cfg, data), cfg, fold)
+    samples = read_sets(cfg, data)
+    check_annotated(cfg, samples)
+    learn, held = split(samples, cfg, fold)
     held_ids, learn_ids = ([field_id(s) for s in samples] for samples in (held, learn))
     if going_on:
         check_fields(out, held_ids, learn_ids)
