@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from tiny_sets import sample
+from torch import Tensor, nn
 
 from tilscore.augment import plain_crop
 from tilscore.cli import main
@@ -24,6 +25,7 @@ from tilscore.nets import CellMaps, TilNet
 from tilscore.targets import Lesson, LossConfig, Targets, encode, loss
 from tilscore.train.config import SetConfig, TrainConfig
 from tilscore.train.folder import note_run
+from tilscore.train.merged import merged
 from tilscore.train.teachers import Teachers, check_start, check_teachers
 
 SMALL = NetConfig(width=16)
@@ -113,6 +115,52 @@ def test_teachers_say_the_mean_and_do_not_learn(tmp_path: Path) -> None:
     for got, a, b in zip(both.tell(image), one, two, strict=True):
         assert float((a - b).abs().max()) > 1e-4
         torch.testing.assert_close(got, (a + b) / 2)
+
+
+def stirred_net(encoder: str) -> TilNet:
+    """A network of noise whose normalisations do something."""
+    torch.manual_seed(3)
+    net = TilNet(NetConfig(encoder=encoder, width=16)).eval()
+    for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
+        for tensor in (norm.weight.data, norm.running_var):
+            tensor.uniform_(0.5, 1.5)
+        for tensor in (norm.bias.data, norm.running_mean):
+            tensor.uniform_(-0.2, 0.2)
+    return net
+
+
+@pytest.mark.parametrize("encoder", ["efficientnet_lite0", "resnet18", "mobilenetv2_100", "densenet121"])
+def test_merged_normalisations_change_nothing_that_is_said(encoder: str) -> None:
+    net = stirred_net(encoder)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    lean = merged(net)
+    left = [[k for k, m in n.named_modules() if isinstance(m, nn.BatchNorm2d)] for n in (net, lean)]
+    assert len(left[1]) <= len(left[0]) / 2
+    assert encoder == "densenet121" or left[1] == ["fused.0"], "it follows a sum"
+    image = torch.rand(2, 3, 96, 64) * 255
+    with torch.no_grad():
+        for got, want in zip(lean(image), net(image), strict=True):
+            assert float(want.std()) > 1e-3
+            torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(v, net.state_dict()[k]) for k, v in before.items())
+
+
+class Backwards(nn.Module):
+    """Lists its layers the other way round than it uses them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(width, width, 1), nn.BatchNorm2d(width)
+        nn.init.uniform_(self.norm.running_mean)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.norm(x))
+
+
+def test_a_normalisation_that_does_not_follow_is_not_merged() -> None:
+    net = stirred_net("resnet18")
+    net.smooth_8 = Backwards(16).eval()
+    assert merged(net) is net
 
 
 def test_a_student_is_trained_beside_its_teacher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

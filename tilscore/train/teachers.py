@@ -11,13 +11,15 @@ from tilscore.errors import ConfigError
 from tilscore.modelstore import find_folder, find_model
 from tilscore.targets import Lesson
 from tilscore.train.crossval import held_out, learned_from
+from tilscore.train.merged import merged
 
 
 class Teachers:
     """Models in evaluation mode, where the images are; no part of the network that learns."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.nets = [find_model(name).load().requires_grad_(False) for name in names]
+        nets = [merged(find_model(name).load()).requires_grad_(False) for name in names]
+        self.nets = [net.to(memory_format=torch.channels_last) for net in nets]  # type: ignore[call-overload]
 
     def tell(self, image_B3HW: Tensor) -> Lesson:
         """The mean of the teachers' probabilities for RGB images of 0 to 255."""
