@@ -227,7 +227,7 @@ def test_off_leaves_every_pixel_alone() -> None:
 
 
 def test_normalised_slides_give_the_cells_of_the_original(limits: StainRange, tmp_path: Path) -> None:
-    """Through the shipped network: cells of a phantom at 30 % stain are less sure, and normalised nearly as before."""
+    """Through the shipped network: cells of a pale, reddened phantom are less sure, and normalised nearly as before."""
     model = find_model("tilscore-lite")
     backend = TorchBackend(model.load(), "cpu", "full", model.config.calibration)
 
@@ -240,11 +240,11 @@ def test_normalised_slides_give_the_cells_of_the_original(limits: StainRange, tm
         assert found.stain.normalisation.as_values()["applied"] == normalise
         return float(found.cells.prob[found.cells.label == Cell.INFLAMMATORY].sum())
 
-    before, pale = field(), restained(field(), 0.3, 0.3)
+    before, pale = field(), restained(field(), 0.25, 0.35)
     truth, changed, undone = n_expected("a", before), n_expected("b", pale), n_expected("c", pale, normalise=True)
     assert truth > 50
     assert abs(changed - truth) > 4
-    assert abs(undone - truth) < 0.5 * abs(changed - truth)
+    assert abs(undone - truth) < 0.25 * abs(changed - truth)
 
 
 def test_background_alone_passes_through_normalisation(limits: StainRange, tmp_path: Path) -> None:
