@@ -68,6 +68,7 @@ def _objects(held: Any, path: Path) -> list[dict[str, Any]]:
 
 
 def _features(one: dict[str, Any], path: Path) -> Iterator[Feature]:
+    from shapely import make_valid
     from shapely.geometry import shape
 
     properties = one.get("properties") or {}
@@ -88,7 +89,8 @@ def _features(one: dict[str, Any], path: Path) -> Iterator[Feature]:
     elif drawn.geom_type in ("Polygon", "MultiPolygon") and kind == "nucleus":
         yield Feature(word, name, points=np.array([[drawn.centroid.x, drawn.centroid.y]]))
     elif drawn.geom_type in ("Polygon", "MultiPolygon"):
-        yield Feature(word, name, area=drawn if drawn.is_valid else drawn.buffer(0))
+        # An outline that crosses itself bounds what lies on both sides of the crossing; bare lines go.
+        yield Feature(word, name, area=make_valid(drawn).buffer(0))
 
 
 def _word(classification: Any) -> str:
