@@ -12,7 +12,7 @@ from tilscore.cohort.manifest.check import check, check_manifest
 from tilscore.cohort.manifest.privacy import suspicion
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.inputs import read_inputs
-from tilscore.inputs.words import COLUMNS, STAINS, canonical
+from tilscore.inputs.words import COLUMNS, STAINS, advice, canonical
 
 
 def test_a_good_manifest(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_names_of_slides_stay_where_the_cohort_moves(tmp_path: Path) -> None:
     ("column", "texts", "word"),
     [
         ("timepoint", "BL pre Screening C1D1 week0 BASELINE", "baseline"),
-        ("timepoint", "W6 wk6 week_6 Week-06 6w 6weeks", "week6"),
+        ("timepoint", "W6 wk6 week_6 Week-06 6w 6weeks 6-weeks", "week6"),
         ("timepoint", "d14 Day14 14days", "day14"),
         ("timepoint", "EOT PD progression off-treatment", "post"),
         ("specimen", "CNB core-needle-biopsy tru-cut", "core"),
@@ -92,6 +92,15 @@ def test_words(column: str, texts: str, word: str) -> None:
 def test_no_word_is_guessed() -> None:
     for column, text in (("timepoint", "C2D1"), ("timepoint", "week"), ("site", "axilla"), ("specimen", "biopsy")):
         assert canonical(column, text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["day -14", "D-14", "-14 d", "week -6", "w-6", "week 4.5", "1.4 days", "week 1-2", "1-2 weeks", "W6/12"]
+)
+def test_a_time_before_treatment_or_a_range_is_no_count(text: str) -> None:
+    """Read without its sign, a screening biopsy would be one after treatment: the change would be turned round."""
+    assert canonical("timepoint", text) is None
+    assert "write baseline for a time before treatment" in advice("timepoint", text)
 
 
 def test_summary_of_one_slide(tmp_path: Path) -> None:

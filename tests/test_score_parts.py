@@ -137,6 +137,15 @@ def test_what_the_score_would_be_without_pen_cannot_be_known(drawn: bool) -> Non
     assert (row["role"], row["stroma_mm2"], row["score_without_this_exclusion"]) == ("excluded", None, None)
 
 
+def test_what_is_drawn_as_fold_does_not_uncover_pen_and_blur() -> None:
+    regions, tissue = with_nest()
+    tissue.values[:, :40], tissue.values[:, 40:60] = Area.PEN, Area.BLUR
+    found = score_slide(spread(), regions, tissue).area_account_mm2
+    drawn = score_slide(spread(), regions, tissue, drawn={"fold": np.ones(GRID.shape, bool)}).area_account_mm2
+    assert {k: drawn[k] for k in ("pen", "blur")} == {k: found[k] for k in ("pen", "blur")}
+    assert drawn["pen"] * drawn["blur"] * drawn["fold"] > 0
+
+
 @pytest.mark.parametrize("region", [Region.NECROSIS, Region.FAT])
 def test_without_leaving_out_necrosis_or_fat(region: Region) -> None:
     regions, tissue = with_nest()

@@ -106,18 +106,26 @@ _HINTS = {
     ("site", "metastasis"): "name the organ: " + ", ".join(SITES),
     ("site", "primary"): "name the organ: " + ", ".join(SITES),
 }
-_COUNTED = re.compile(r"(?:(w|wk|week|weeks)|(d|day|days))0*(\d{1,4})$|0*(\d{1,4})(?:(w|wk|week|weeks)|(d|day|days))$")
+_COUNTED = re.compile(
+    r"(?:(w|wk|week|weeks)|(d|day|days))[ _]?0*(\d{1,4})$|(wk|week|weeks)-0*(\d{1,4})$"
+    r"|0*(\d{1,4})[ _-]?(?:(w|wk|week|weeks)|(d|day|days))$"
+)
+"""A count of weeks or days. A dash may be a minus or a range: `week-06` is read; `day -14`, `D-14`, `1-2 weeks` not."""
 _SQUEEZE = re.compile(r"[\s_./-]+")
 
 
 def squeezed(text: str) -> str:
     """`text` in lower case without spaces, dots, dashes, slashes and underscores."""
-    return _SQUEEZE.sub("", unicodedata.normalize("NFKC", text).casefold())
+    return _SQUEEZE.sub("", _plain(text))
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def code_of(text: str) -> str:
     """The letters and digits of an identifier, in lower case: codes that differ in signs only may be of one patient."""
-    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKC", text).casefold())
+    return re.sub(r"[\W_]", "", _plain(text))
 
 
 def split_hint(text: str) -> tuple[str, str]:
@@ -163,13 +171,17 @@ def canonical(column: str, text: str) -> str | None:
     if is_missing(text):
         return ""
     short = squeezed(text)
-    if word := _TABLES[column].get(short):
-        return word
-    if column == "timepoint" and (counted := _COUNTED.match(short)):
-        week, _, number, number_first, week_after, _ = counted.groups()
-        n = int(number or number_first)
-        return f"{'week' if week or week_after else 'day'}{n}" if n else "baseline"
-    return None
+    if column == "timepoint" and _COUNTED.match(short):
+        return _counted(text)
+    return _TABLES[column].get(short)
+
+
+def _counted(text: str) -> str | None:
+    if not (counted := _COUNTED.match(_plain(text).strip())):
+        return None
+    week, _, number, dashed, after_dash, number_first, week_after, _ = counted.groups()
+    n = int(number or after_dash or number_first)
+    return f"{'week' if week or dashed or week_after else 'day'}{n}" if n else "baseline"
 
 
 def advice(column: str, text: str) -> str:
@@ -177,6 +189,10 @@ def advice(column: str, text: str) -> str:
     short = squeezed(text)
     if hint := _HINTS.get((column, short)):
         return hint
+    if column == "timepoint" and _COUNTED.match(short):
+        return (
+            "write baseline for a time before treatment, weekN or dayN with one whole number for a time after its start"
+        )
     near = difflib.get_close_matches(short, _TABLES[column], n=1, cutoff=0.6)
     if near:
         return f"did you mean {_TABLES[column][near[0]]!r}"

@@ -183,7 +183,7 @@ def divide(
         values[area == value] = part
     for kind in ("fold", "blur", "pen"):
         if kind in drawn:
-            values[drawn[kind] & (area != Area.GLASS)] = _DRAWN[kind]
+            values[drawn[kind] & (values > _DRAWN[kind])] = _DRAWN[kind]
     sound = values >= Part.EXCLUDED
     tumour = (named == Region.TUMOUR) & sound
     benign = drawn.get("benign")

@@ -122,8 +122,19 @@ def mover(
     change, low, high : arrays; a limit is NaN where one of the limits that it needs is.
     """
     b, bl, bh, a, al, ah = (np.asarray(v, dtype=float) for v in (before, before_low, before_high, after, low, high))
-    change = a - b
+    change = difference(a, b)
     return change, change - np.hypot(a - al, bh - b), change + np.hypot(ah - a, b - bl)
+
+
+def difference(after: ArrayLike, before: ArrayLike) -> Floats:
+    """`after - before` without the noise of floating point: equal changes are tied, and no change is 0.
+
+    Differences are rounded to the ninth digit of the largest value (Wilcoxon's test counts ties and zeros).
+    """
+    a, b = np.asarray(after, dtype=float), np.asarray(before, dtype=float)
+    largest = max((float(np.nanmax(np.abs(v))) for v in (a, b) if np.isfinite(v).any()), default=0.0)
+    change: Floats = a - b
+    return np.asarray(change.round(9 - math.ceil(math.log10(largest)))) if largest > 0 else change
 
 
 def reliable_change(change: ArrayLike, sd_before: ArrayLike, sd_after: ArrayLike) -> Floats:
