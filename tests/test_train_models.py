@@ -22,6 +22,7 @@ from tilscore.modelstore import find_model, save_model
 from tilscore.nets import TilNet
 from tilscore.quantise import observe
 from tilscore.train import PhantomSetConfig, SetConfig, TrainConfig, quantise_model, read_sets, split, train
+from tilscore.train.crossval import inherited_from, learned_from
 from tilscore.train.run import _inherited
 
 REPO = Path(__file__).parents[1]
@@ -143,6 +144,20 @@ def test_a_name_that_no_model_can_have_is_refused_before_the_training(data: Path
 def test_numbers_under_which_nothing_is_found_are_refused(number: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--config", "x.yaml", "--data", ".", "--model", "m", number]) == 2
     assert f"no such {number.partition('=')[0]}" in capsys.readouterr().err
+
+
+def test_what_a_start_learned_from_is_not_forgotten(tmp_path: Path) -> None:
+    """The fields of a grandparent taught the weights as well."""
+    for name, notes in (
+        ("a", {"learned_from": ["fields/d0"]}),
+        ("b", {"learned_from": ["more/d0"], "inherited_from": ["fields/d0"]}),
+    ):
+        save_model(tmp_path / name / "model", TilNet(), ModelConfig(name=name))
+        (tmp_path / name / "run.json").write_text(json.dumps({"held_out": [], **notes}))
+    ours = [str(tmp_path / name / "model") for name in "ab"]
+    assert inherited_from(ours[:1]) == ["fields/d0"]
+    assert inherited_from(ours[1:]) == ["fields/d0", "more/d0"]
+    assert learned_from(ours[1], ["fields/d0", "fields/d1"]) == ["fields/d0"]
 
 
 def test_figures_on_fields_that_a_model_learned_from_say_so(

@@ -77,7 +77,7 @@ def _noted(run: Path) -> dict[str, Any]:
 
 
 def learned_from(address: str, fields: Iterable[str]) -> list[str]:
-    """Those of the fields that a run's model learned from; none where it is no run's.
+    """Those of the fields that a run's model learned from, or those it began with; none where it is no run's.
 
     A run that did not write them down learned from all fields of its sets that it did not hold out.
 
@@ -89,13 +89,21 @@ def learned_from(address: str, fields: Iterable[str]) -> list[str]:
     run = find_folder(address).resolve().parent
     if not (run / "run.json").is_file():
         return []
-    noted = _noted(run).get("learned_from")
-    if isinstance(noted, list):
-        seen = set(noted)
+    notes = _noted(run)
+    if isinstance(notes.get("learned_from"), list):
+        seen = {*notes["learned_from"], *notes.get("inherited_from", [])}
         return [field for field in fields if field in seen]
     own = tuple(f"{c.source}/" for c in load_config(TrainConfig, run / "config.yaml").sets)
     held = held_out(run)
     return [field for field in fields if field.startswith(own) and field not in held]
+
+
+def inherited_from(addresses: Iterable[str]) -> list[str]:
+    """The fields taught to models that a run begins with: to its start, its teachers, and to what those began with."""
+    runs = {find_folder(address).resolve().parent for address in addresses}
+    notes = [_noted(run) for run in runs if (run / "run.json").is_file()]
+    keys = ("learned_from", "inherited_from")
+    return sorted({str(field) for noted in notes for key in keys for field in noted.get(key) or ()})
 
 
 def held_out(run: Path) -> set[str]:

@@ -32,6 +32,7 @@ from tilscore.nets import TilNet
 from tilscore.runpictures import draw_curves, draw_examples
 from tilscore.targets import Targets, loss
 from tilscore.train.config import TrainConfig
+from tilscore.train.crossval import inherited_from
 from tilscore.train.data import Crops, check_annotated, field_id, make_phantoms, present, read_sets, split
 from tilscore.train.depthwise import speed_up_depthwise
 from tilscore.train.folder import check_fields, check_folder, last_checkpoint, next_log, note_run
@@ -178,6 +179,7 @@ def train(
     task, callbacks = Task(cfg, learn, held), _callbacks(cfg, out, held, progress=progress)
     if is_first:
         notes = {"fold": fold, "precision": precision, "held_out": held_ids, "learned_from": learn_ids}
+        notes["inherited_from"] = inherited_from([a for a in (cfg.init, *cfg.teachers) if a])
         note_run(cfg, out, notes)
     trainer = _trainer(cfg, out, callbacks, precision, progress=progress)
     if not (going_on and _ended(task, last)):
