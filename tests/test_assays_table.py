@@ -19,6 +19,7 @@ from tilscore.cohort.assays.table import (
     patient_columns,
     read_assays,
 )
+from tilscore.cohort.paired.pairs import MEASURES, Measure
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.errors import UsageError
 
@@ -82,6 +83,22 @@ def test_a_time_that_is_no_number_is_refused(cohort: Path, tmp_path: Path, name:
     table.to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(UsageError, match=told):
         assays(cohort / "slides.csv", cohort / "scores.csv", tmp_path / "a.csv", tmp_path / "out")
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda m: m.name)
+def test_an_assay_may_have_the_name_of_a_measure(cohort: Path, tmp_path: Path, measure: Measure) -> None:
+    table = pd.read_csv(cohort / "assays.csv").rename(columns={"ihc_cd3_per_mm2": measure.column})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    files = cohort / "slides.csv", cohort / "scores.csv", tmp_path / "a.csv"
+    found = assays(*files, tmp_path / "out", measure=measure.name)
+    assert f"{measure.column}_assay" in {t["assay"] for t in found["tests"]}
+    assert {measure.column, f"{measure.column}_assay"} <= set(pd.read_csv(tmp_path / "out" / "joined.csv").columns)
+
+
+def test_two_columns_never_become_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("patient_id,density,density_assay\nP1,1,2\nP2,3,4\n")
+    with pytest.raises(UsageError, match="a.csv:1: columns 'density' and 'density_assay' would have one name"):
+        read_assays(tmp_path / "a.csv")
 
 
 def test_columns_of_other_outcomes_are_no_assays(cohort: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from tilscore.cohort.manifest.read import one_spelling
 from tilscore.cohort.manifest.sheet import Row, read_sheet
+from tilscore.cohort.paired.pairs import MEASURES
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.errors import UsageError
 from tilscore.inputs.words import COLUMNS, advice, bare, canonical, is_missing
@@ -26,7 +27,9 @@ _SHOWN = 20
 N_REPEATED = 5
 """Patients whose rows of several time points must agree before a column is taken as the patient's; in fewer, a marker
 with few values agrees by chance."""
-RESERVED = frozenset({"line", "y", "shown", "density", "n_slides", "stroma_mm2", "response", "arm", "model"})
+RESERVED = frozenset(
+    {"line", "y", "shown", "density", "n_slides", "stroma_mm2", "response", "arm", "model", *(m.column for m in MEASURES)}
+)
 """Names of the score and of its biopsy; an assay of that name gets `_assay` behind it."""
 
 
@@ -57,7 +60,7 @@ def read_assays(path: Path) -> Assays:
     Raises
     ------
     UsageError : it cannot be read, has no `patient_id`, unknown time points, identifiers as `patient_id`, or a key
-        twice with different values; all problems with their lines.
+        twice with different values, or two columns that would have one name; all problems with their lines.
     """
     sheet = read_sheet(Path(path))
     problems = [p.told(Path(path).name) for p in sheet.problems if p.severity == "error"]
@@ -73,6 +76,11 @@ def read_assays(path: Path) -> Assays:
     names = [c for c in sheet.columns if c in KEYS or c in RESERVED or c not in COLUMNS]
     problems += [
         f"{Path(path).name}:{told}" for c in names if c not in KEYS and (told := _decimal_comma(sheet.rows, c))
+    ]
+    problems += [
+        f"{Path(path).name}:1: columns {c!r} and '{c}_assay' would have one name; rename one"
+        for c in names
+        if c in RESERVED and f"{c}_assay" in names
     ]
     _raise(path, problems)
     table = pd.DataFrame({f"{c}_assay" if c in RESERVED else c: _column(sheet.rows, c) for c in names})
