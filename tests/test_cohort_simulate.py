@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -195,3 +196,30 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "c.yaml").write_text("failed_fraction: 0.5\n")
     with pytest.raises(ConfigError, match="failed_frac"):
         simulate(tmp_path / "s", config=tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"seed": -1}, "simulate.seed: must be 0 to 4294967296 .found -1"),
+        ({"missing_slope": float("nan")}, "simulate.missing_slope: must be -10 to 10 .found nan"),
+        ({"effect": ["post=nan"]}, "simulate.effect_log.post: must be -10 to 10 .found nan"),
+        ({"effect": ["post=1e5"]}, "simulate.effect_log.post: must be -10 to 10 .found 100000"),
+        ({"effect_points": ["week6=inf"]}, "simulate.effect_points.week6: must be -100 to 100 .found inf"),
+    ],
+)
+def test_no_cohort_of_impossible_numbers(tmp_path: Path, wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        simulate(tmp_path / "s", **wrong)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("mix", [{}, {"liver": float("nan")}, {"liver": 1.0, "skin": -0.5}, {"liver": float("inf")}])
+def test_mixes_have_shares(mix: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="shares of a mix"):
+        SimulateConfig(site_mix=mix)
+
+
+def test_extreme_cohorts_can_be_made(tmp_path: Path) -> None:
+    simulate(tmp_path / "s", patients=12, effect=["post=10"], effect_points=["week6=-100"], missing_slope=-10)
+    assert pd.read_csv(tmp_path / "s" / "scores.csv")["til_density_per_mm2"].max() > 1e6

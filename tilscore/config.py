@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,7 +73,7 @@ def as_values(config: Any) -> dict[str, Any]:
 
 
 def check_ranges(config: Any, where: str, **ranges: tuple[float, float]) -> None:
-    """Hold fields of a config against their lowest and highest value; each entry of a tuple, and no None.
+    """Hold fields of a config against their lowest and highest value; each entry of a tuple or table, and no None.
 
     Raises
     ------
@@ -80,9 +81,12 @@ def check_ranges(config: Any, where: str, **ranges: tuple[float, float]) -> None
     """
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
-        for one in value if isinstance(value, tuple) else (value,):
+        many = value if isinstance(value, tuple) else (value,)
+        entries = value.items() if isinstance(value, Mapping) else (("", one) for one in many)
+        for key, one in entries:
             if one is not None and not low <= one <= high:
-                raise ConfigError(f"must be {low:.15g} to {high:.15g}", where=f"{where}.{name}", found=one)
+                at = f"{where}.{name}.{key}" if key else f"{where}.{name}"
+                raise ConfigError(f"must be {low:.15g} to {high:.15g}", where=at, found=one)
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
+from tilscore.config import check_ranges
 from tilscore.inputs.words import SITES, SPECIMENS
 
 Floats = NDArray[np.float64]
@@ -113,8 +114,18 @@ class SimulateConfig:
         known = set(SPECIMENS), set(SITES)
         if {s for mix in self.specimen_mix.values() for s in mix} - known[0] or set(self.site_mix) - known[1]:
             raise ValueError("unknown specimen or site in a mix")
+        mixes = [[*mix.values()] for mix in (*self.specimen_mix.values(), self.site_mix)]
+        if not all(0 < sum(mix) <= 1e9 and min(mix) >= 0 for mix in mixes):
+            raise ValueError("shares of a mix must be 0 or more, and not all 0")
         if unknown := (set(self.effect_log) | set(self.effect_points)) - set(TIMES):
             raise ValueError(f"no time point {sorted(unknown)[0]!r}: effects are for {', '.join(TIMES)}")
+        logs = dict.fromkeys(("effect_log", "specimen_effect_log", "site_effect_log", "missing_slope"), (-10, 10))
+        sds = dict.fromkeys(("sd_patient_log", "sd_biopsy_log", "sd_block_log", "sd_centre_log", "sd_area_log"), (0, 2))
+        points = {"effect_points": (-100, 100), "measurement_sd_points": (0, 100), "points_per_density": (1e-4, 1)}
+        tissue = {"median_density_per_mm2": (1, 1e5), "patches_per_mm2": (0.01, 1e4), "stroma_mm2": (0.01, 1e4)}
+        counts = {"seed": (0, 2**32), "blocks": (1, 100), "centres": (0, 10_000), "second_slide_frac": (0, 1)}
+        corrs = {"response_corr": (-1, 1), "assay_corr": (-1, 1), "hazard_ratio": (0.01, 100)}
+        check_ranges(self, "simulate", **logs, **sds, **points, **tissue, **counts, **corrs)
 
 
 @dataclass(frozen=True)
