@@ -12,7 +12,11 @@ from test_cohort_page_single import page_of, with_limits
 from test_pairs_sampling import confounded_cohort
 
 from tilscore.cohort.page.figsurvival import at_risk, kaplan_meier_figure
+from tilscore.cohort.page.figures import draw_figures
+from tilscore.cohort.page.gathered import gather
 from tilscore.cohort.page.inksvg import in_rows
+from tilscore.cohort.paired.analyse import analyse
+from tilscore.cohort.paired.pairs import AnalyseConfig
 
 WIDEST_PT = 72 * 12.7
 """A figure's width at which its text is read on the page and on paper."""
@@ -54,3 +58,12 @@ def test_numbers_at_risk_count_who_is_left() -> None:
     curve = pd.DataFrame({"time": times, "n_at_risk": [(leaves >= t).sum() for t in times]})
     asked = [0, 1, 2, 2.5, 7, 8, 9, 10]
     assert at_risk(curve.iloc[::-1], asked) == [8, 8, 8, 6, 5, 4, 4, 0]
+
+
+def test_shifts_tell_the_categories_of_the_settings(tmp_path: Path) -> None:
+    page_of(tmp_path, with_limits(confounded_cohort(8)))
+    files, out = (tmp_path / "slides.csv", tmp_path / "scores.csv"), tmp_path / "out"
+    for cfg, told in ((AnalyseConfig(), "10 and 40 %"), (AnalyseConfig(categories_pct=(2.5, 50)), "2.5 and 50 %")):
+        analyse(*files, out, cfg)
+        (shifts,) = [f for f in draw_figures(gather(out)) if f.name == "shifts"]
+        assert shifts.caption.endswith(f"{told} belong to the lower category.")

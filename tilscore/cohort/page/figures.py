@@ -76,7 +76,9 @@ def _wanted(found: Gathered) -> list[tuple[str, str, str, Callable[[], Figure]]]
             title = f"Does it hold? Other definitions and choices of pairs: {what}"
             wanted.append((f"sensitivity_{name}", title, _SENSITIVITY, partial(draw_forest, forest)))
     if found.analysis["shifts"]:
-        wanted.append(("shifts", "Shifts of category", _SHIFTS, partial(draw_shifts, found)))
+        low, high = found.analysis["settings"]["categories_pct"]
+        caption = _SHIFTS.format(low=f"{low:g}", high=f"{high:g}")
+        wanted.append(("shifts", "Shifts of category", caption, partial(draw_shifts, found)))
     return wanted
 
 
@@ -129,6 +131,6 @@ _SENSITIVITY = (
     "on the pairs; they are no further tests."
 )
 _SHIFTS = (
-    "Patients; in brackets those with one specimen type at both times. Outlined: same category. 10 and 40 % belong to "
-    "the lower category."
+    "Patients; in brackets those with one specimen type at both times. Outlined: same category. {low} and {high} % "
+    "belong to the lower category."
 )
