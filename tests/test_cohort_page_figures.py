@@ -12,7 +12,7 @@ from test_cohort_page_single import page_of, with_limits
 from test_pairs_sampling import confounded_cohort
 
 from tilscore.cohort.page.figsurvival import at_risk, kaplan_meier_figure
-from tilscore.cohort.page.figures import draw_figures
+from tilscore.cohort.page.figures import NAMES, draw_figures
 from tilscore.cohort.page.gathered import gather
 from tilscore.cohort.page.inksvg import in_rows
 from tilscore.cohort.paired.analyse import analyse
@@ -35,6 +35,7 @@ def test_many_time_points_have_room(tmp_path: Path) -> None:
     later = [one[one["timepoint"] == "post"].assign(timepoint=f"week{w}") for w in range(1, 10)]
     page_of(tmp_path, pd.concat([one[one["timepoint"] == "baseline"], *later], ignore_index=True))
     figures = list(tmp_path.rglob("figures/*.svg"))
+    assert {f.stem for f in figures} <= NAMES
     assert {"spaghetti", "sites", "shifts", "tests_density", "sensitivity_density"} <= {f.stem for f in figures}
     for figure in figures:
         assert width_pt(figure) < WIDEST_PT, figure.stem
@@ -67,3 +68,15 @@ def test_shifts_tell_the_categories_of_the_settings(tmp_path: Path) -> None:
         analyse(*files, out, cfg)
         (shifts,) = [f for f in draw_figures(gather(out)) if f.name == "shifts"]
         assert shifts.caption.endswith(f"{told} belong to the lower category.")
+
+
+def test_figures_of_an_earlier_page_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "figures"
+    folder.mkdir(parents=True)
+    others = {"mine.svg", "survival.png", "tests_calibrated.svg.bak"}
+    for name in {"survival.svg", "tests_calibrated.svg", "bland_altman_pair.svg"} | others:
+        (folder / name).write_text("of another day")
+    page_of(tmp_path, with_limits(confounded_cohort(8)))
+    drawn = {f"{figure.name}.svg" for figure in draw_figures(gather(tmp_path / "out"))}
+    assert {path.name for path in folder.iterdir()} == drawn | others
+    assert drawn <= {f"{name}.svg" for name in NAMES}

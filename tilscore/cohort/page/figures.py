@@ -10,16 +10,23 @@ from typing import TYPE_CHECKING, Any
 from tilscore.cohort.page.figchange import FLOOR_PER_MM2, N_SITES, sites, spaghetti, waterfall
 from tilscore.cohort.page.figsurvival import kaplan_meier_figure
 from tilscore.cohort.page.figtests import draw_flow, draw_forest, draw_shifts, sensitivity_forest, tests_forest
-from tilscore.cohort.page.gathered import Gathered, rows
+from tilscore.cohort.page.gathered import PAIRS, Gathered, rows
 from tilscore.cohort.page.inksvg import make_svg, time_name
 from tilscore.cohort.page.told import BY_ERROR_ALONE, NO_INDEX, reason_words
 from tilscore.cohort.paired.pairs import MEASURES
+from tilscore.errors import OutputError
 from tilscore.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLES = {"density": "TIL density", "stil": "sTIL area", "calibrated": "calibrated sTIL"}
+NAMES = frozenset(
+    ["flow", "sites", "survival", "spaghetti", "sensitivity_density", "sensitivity_percent", "shifts"]
+    + [f"{kind}_{measure.name}" for kind in ("waterfall", "tests") for measure in MEASURES]
+    + [f"bland_altman_{name}" for name in PAIRS]
+)
+"""All figures that a page can have."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,8 @@ class Drawn:
 
 
 def draw_figures(found: Gathered) -> list[Drawn]:
-    """Draw every figure that the cohort has data for, and write each to `OUT/figures/<name>.svg`.
+    """Draw every figure that the cohort has data for, and write each to `OUT/figures/<name>.svg`; those of an earlier
+    page that are not drawn this time are removed.
 
     Raises
     ------
@@ -45,6 +53,12 @@ def draw_figures(found: Gathered) -> list[Drawn]:
         drawn.append(Drawn(f"bland_altman_{name}", f"Agreement: {name.replace('_', ' ')}", caption, svg))
     for figure in drawn:
         write_text(found.out / "figures" / f"{figure.name}.svg", figure.svg)
+    for name in NAMES - {figure.name for figure in drawn}:
+        path = found.out / "figures" / f"{name}.svg"
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as err:
+            raise OutputError("an earlier figure cannot be removed", where=path, found=err.strerror or err) from err
     return drawn
 
 

@@ -13,7 +13,7 @@ from tilscore.errors import DataError
 from tilscore.inputs.words import order
 
 _NUMBERS = ("_mm2", "_pct", "_frac", "_low", "_high")
-_PAIRS = ("machine", "pair", "leave_one_out")
+PAIRS = ("machine", "pair", "leave_one_out")
 """Comparisons of `cohort agree`, the most telling first."""
 
 
@@ -66,7 +66,7 @@ def gather(out: Path) -> Gathered:
             pairs[name] = pd.to_numeric(pairs[name], errors="coerce").astype(float)
     agree = out / "agreement" if (out / "agreement" / "agreement.txt").is_file() else out
     text = agree / "agreement.txt"
-    drawn = {name: agree / f"bland_altman_{name}.svg" for name in _PAIRS}
+    drawn = {name: agree / f"bland_altman_{name}.svg" for name in PAIRS}
     others = {verb: _json(out / f"{verb}.json") for verb in ("rank", "assays")}
     stale = tuple(verb for verb, one in others.items() if one is not None and _files(one) != _files(analysis))
     return Gathered(
