@@ -146,6 +146,18 @@ def test_wrong_use_is_told(tmp_path: Path, change: dict[str, object], said: str)
         calibrate(table(tmp_path / "t.csv"), **change)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("slope", "found"), [(0.0, "20 % throughout"), (-0.05, "Spearman -1.00")])
+def test_a_truth_that_does_not_rise_is_refused(tmp_path: Path, slope: float, found: str) -> None:
+    path = table(tmp_path / "t.csv")
+    frame = pd.read_csv(path)
+    frame["stil_pct"] = 20 + slope * frame["til_density_per_mm2"].rank()
+    frame.to_csv(path, index=False)
+    with pytest.raises(UsageError) as raised:
+        calibrate(path, out=tmp_path / "c.json")
+    assert f"t.csv: the truth does not rise with the score (found {found}); check" in str(raised.value)
+    assert not (tmp_path / "c.json").exists()
+
+
 @pytest.mark.parametrize(
     "spoil",
     [{"format": "other"}, {"knots_y": [50.0, 10.0]}, {"knots_x": [1.0, 1.0]}, {"high_y": [1.0, 1.0]}, {"low_y": None}],

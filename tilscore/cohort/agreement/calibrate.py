@@ -22,6 +22,8 @@ FORMAT = "tilscore-calibration-1"
 LEVEL = 0.95
 LEAST_GROUPS = 20
 FEW_GROUPS = 60
+_FLAT = 1e-6
+"""Percent; a map that rises by less is flat."""
 KNOTS = ("knots_x", "knots_y", "low_y", "high_y")
 
 
@@ -59,7 +61,8 @@ def calibrate(
 
     Raises
     ------
-    UsageError : the table, a column or the condition is unusable; fewer than 20 patients; a truth is not in 0..100 %.
+    UsageError : the table, a column or the condition is unusable; fewer than 20 patients; a truth is not in 0..100 %,
+        or does not rise with the score.
     """
     rows = read_table(table)
     need(rows, [score, truth, group], table)
@@ -90,9 +93,9 @@ def fitted(
 
     Raises
     ------
-    UsageError : fewer than 20 patients, a score that does not vary, a truth outside 0..100.
+    UsageError : fewer than 20 patients, a score that does not vary, a truth outside 0..100 or that does not rise.
     """
-    import scipy
+    import scipy.stats
 
     n_groups = len(np.unique(group))
     if n_groups < LEAST_GROUPS:
@@ -104,7 +107,11 @@ def fitted(
         raise UsageError("the score does not vary", where=where, found=float(x[0]))
     if n_groups < FEW_GROUPS:
         notes.append(f"only {n_groups} patients: the interval is wide and its coverage uncertain")
-    final, held = fit(x, y, group, LEVEL), nested(x, y, group, LEVEL)
+    final = fit(x, y, group, LEVEL)
+    if np.ptp(final.y) < _FLAT:
+        found = f"{y[0]:g} % throughout" if np.ptp(y) < _FLAT else f"Spearman {scipy.stats.spearmanr(x, y)[0]:.2f}"
+        raise UsageError("the truth does not rise with the score", where=where, found=found, do="check both columns")
+    held = nested(x, y, group, LEVEL)
     return {
         "format": FORMAT,
         "input": score,

@@ -28,7 +28,8 @@ N_REPEATED = 5
 """Patients whose rows of several time points must agree before a column is taken as the patient's; in fewer, a marker
 with few values agrees by chance."""
 RESERVED = frozenset(
-    {"line", "y", "shown", "density", "n_slides", "stroma_mm2", "response", "arm", "model", *(m.column for m in MEASURES)}
+    {"line", "y", "shown", "density", "n_slides", "stroma_mm2", "response", "arm", "model"}
+    | {m.column for m in MEASURES}
 )
 """Names of the score and of its biopsy; an assay of that name gets `_assay` behind it."""
 
