@@ -97,7 +97,7 @@ def test_an_assay_may_have_the_name_of_a_measure(cohort: Path, tmp_path: Path, m
 
 def test_two_columns_never_become_one(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("patient_id,density,density_assay\nP1,1,2\nP2,3,4\n")
-    with pytest.raises(UsageError, match="a.csv:1: columns 'density' and 'density_assay' would have one name"):
+    with pytest.raises(UsageError, match=r"a\.csv:1: columns 'density' and 'density_assay' would have one name"):
         read_assays(tmp_path / "a.csv")
 
 
