@@ -65,6 +65,8 @@ HOSTILE: list[tuple[str | bytes, str]] = [
         extra("block", "A1", "02-Jan"),
         "3: block: warning: '02-Jan' looks like a code that a spreadsheet took for a date",
     ),
+    (extra("seen_on", "02.03.2021"), "2: seen_on: warning: '02.03.2021' looks like a date"),
+    (extra("remark", "A1", "taken 02-Feb-2021"), "3: remark: warning: 'taken 02-Feb-2021' looks like a date"),
     (extra("n_tils", "1"), "1: n_tils: warning: is the name of a result"),
 ]
 """Whole files, and the line, the column and the message that are to be told."""
@@ -87,6 +89,9 @@ S2,https://x.org/b.svs,P001,week6,core,skin | 3: path: an address of the net
 S2,b.svs,Mueller_Anna,baseline,core,skin | 3: patient_id: 'Mueller_Anna' looks like a person's name
 S2,b.svs,1961-03-14,baseline,core,skin | 3: patient_id: '1961-03-14' looks like a date
 S2,b.svs,3/14/61,baseline,core,skin | 3: patient_id: '3/14/61' looks like a date
+S2,b.svs,03.02.61,baseline,core,skin | 3: patient_id: '03.02.61' looks like a date
+S2,b.svs,03-02-61,baseline,core,skin | 3: patient_id: warning: '03-02-61' looks like a date
+S2,b.svs,02-Feb-1961,baseline,core,skin | 3: patient_id: '02-Feb-1961' looks like a date
 S2,b.svs,1.00E+10,baseline,core,skin | 3: patient_id: '1.00E+10' is a number that a spreadsheet has shortened
 S2,b.svs,00482913,baseline,core,skin | 3: patient_id: warning: '00482913' looks like a medical record
 S2,b.svs,P002,post,core,skin | 3: timepoint: warning: patient 'P002' has 'post' but no baseline
@@ -136,6 +141,32 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
         assert {(line, c) for c in ("slide_id", "path", "site", "mpp")} <= set(found)
     assert (3, "arm") in found
     assert found == sorted(found, key=lambda f: f[0])
+
+
+def test_folders_and_annotations_are_looked_at(tmp_path: Path) -> None:
+    """A folder is told once; what ends a path, and a day, are no identifiers."""
+    head = f"{HEAD},roi,day,date_seen"
+    rows = [
+        f"S{i},Mueller_Anna/1961-03-14/{i}.svs,P001,{time},core,breast,rois/{roi},{i},2021-02-03"
+        for i, (time, roi) in enumerate(
+            [
+                ("baseline", "annotation.geojson"),
+                ("week6", "annotation.geojson.gz"),
+                ("week12", "annotation.json"),
+                ("post", "Rossi_Maria.geojson"),
+            ]
+        )
+    ]
+    found = check_manifest(written(tmp_path, lines(*rows, head=head)), files=False)
+    assert [(p.line, p.column, p.severity) for p in found if "looks like" in p.message] == [
+        (2, "path", "warning"),
+        (2, "path", "warning"),
+        (5, "roi", "warning"),
+    ]
+    assert [p.message for p in found if "the folder" in p.message] == [
+        "the folder '1961-03-14' looks like a date, perhaps of birth",
+        "the folder 'Mueller_Anna' looks like a person's name",
+    ]
 
 
 @settings(max_examples=150)

@@ -112,6 +112,7 @@ def test_summary_of_one_slide(tmp_path: Path) -> None:
 
 def test_codes_of_studies_pass() -> None:
     codes = """P001 BIG-0042 NCT-12-003 TCGA-A1-A0SB Site01-Pat003 MILANO-003 IEO_0042 HR-0001-BL GEICAM-2019-01
+    1-2-3 1-2-003 12.3.4 40-02-61 03-13-613 13.13.61 1-2.34 0.5.61 12-MAR-7 QuPath annotations
     S21-12345 1E10 E-12 12-MAR MAR-012 A1/2/10
     Patient_A PT_001_Screening PALOMA3_021 ABC SIM-001_baseline_B1_1 Mayo-0001 A1 7 0042 P-2024-017 X12Y9"""
     assert {code: suspicion(code) for code in codes.split() if suspicion(code)} == {}
@@ -120,13 +121,15 @@ def test_codes_of_studies_pass() -> None:
 def test_identifiers_are_seen() -> None:
     # Numbers are the public specimens of their makers' own documentation, or made with a right check digit.
     certain = ["Mueller_Anna", "MUELLER, ANNA", "J. Doe", "Li Wei", "RossiMaria", "1961-03-14", "14.3.1961", "19610314",
-               "14/3/61", "a@b.de", "078-05-1120", "1EG4-TE5-MK73", "RSSMRA85T10A562S", "811218-9876",
+               "14/3/61", "03.02.61", "3.2.61", "02-Feb-1961", "2. Mai 1961", "Feb 2, 1961",
+               "a@b.de", "078-05-1120", "1EG4-TE5-MK73", "RSSMRA85T10A562S", "811218-9876",
                "756.9217.0769.85", "943 476 5919", "A123456780", "12345678Z", "MRN 12345",
                "255081416802538"]  # fmt: skip
     for text in certain:
         found = suspicion(text)
         assert found is not None, text
         assert found.is_certain, text
+    assert suspicion("03-02-61") == ("a date, perhaps of birth", False)  # it may be a code
     wrong_digit = ["943 476 5918", "A123456781", "12345678A"]
     assert [suspicion(text) for text in wrong_digit] == [None] * 3
     assert suspicion("Rossi1961") is not None

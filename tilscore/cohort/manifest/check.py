@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tilscore.cohort.manifest.patients import patient_problems
-from tilscore.cohort.manifest.privacy import REMEDY, suspicion, suspicious_column
+from tilscore.cohort.manifest.privacy import MONTHS, REMEDY, Suspicion, has_date, suspicion, suspicious_column
 from tilscore.cohort.manifest.sheet import Problem, Row, Sheet, read_sheet
 from tilscore.errors import UsageError, printable
 from tilscore.inputs import safe_id
@@ -28,9 +28,9 @@ RESULT_NAMES = frozenset(_RESULT_NAMES.split())
 _FORMULA = ("=", "+", "-", "@")
 _SHOWN = 60
 _CODES = ("patient_id", "slide_id", "block")
+_ROI_ENDING = re.compile(r"(?<=.)(\.geojson|\.json)(\.gz)?$", re.IGNORECASE)
 _SHORTENED = re.compile(r"\d([.,]\d+)?E\+\d+", re.IGNORECASE)
-_MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mrz|Mär|Mai|Okt|Dez"
-_MADE_A_DATE = re.compile(rf"\d\d?[-. ]{{1,2}}({_MONTHS})|({_MONTHS})[- ]\d\d")
+_MADE_A_DATE = re.compile(rf"\d\d?[-. ]{{1,2}}({MONTHS})|({MONTHS})[- ]\d\d")
 """As spreadsheets show dates: `12-MAR` and `MAR-012` are codes."""
 
 
@@ -72,6 +72,7 @@ def problems_of(sheet: Sheet, *, files: bool = True) -> list[Problem]:
         _columns(found)
         for row in sheet.rows:
             _cells(found, row)
+        _folders(found)
         _duplicates(found)
         if files:
             _files(found)
@@ -111,13 +112,17 @@ def _columns(sheet: Sheet) -> None:
     for name in there:
         if what := suspicious_column(name):
             sheet.error(1, name, f"a column for {what}", "take it out: the manifest holds no identifiers")
-        elif name.startswith("date") or name.endswith("date"):
+        elif _is_of_dates(name):
             sheet.warn(1, name, "dates can identify a patient", "give the days since baseline in a column 'day'")
         elif name.startswith(_FORMULA):
             found = f"the name {_shown(name)} would be run as a formula by a spreadsheet"
             sheet.warn(1, name, found, "let it begin with a letter or digit")
         elif name in RESULT_NAMES:
             sheet.warn(1, name, f"is the name of a result; carried along as '{name}_given'")
+
+
+def _is_of_dates(name: str) -> bool:
+    return name.startswith("date") or name.endswith("date")
 
 
 def _near(name: str, there: Iterable[str]) -> str:
@@ -192,14 +197,31 @@ def _privacy(sheet: Sheet, line: int, name: str, text: str) -> None:
     if name in _CODES:
         found = suspicion(text)
     elif name in ("path", "roi"):
-        found = suspicion(stem(Path(text)))
+        path = Path(text)
+        found = suspicion(stem(path.with_name(_ROI_ENDING.sub("", path.name))) if name == "roi" else stem(path))
+    elif "@" in text or re.search(r"\d-\d\d-\d{4}", text):
+        found = suspicion(text)
     else:
-        found = suspicion(text) if "@" in text or re.search(r"\d-\d\d-\d{4}", text) else None
+        told = name == "day" or _is_of_dates(name)
+        found = Suspicion("a date", False) if not told and has_date(text) else None
     if found is None:
         return
     certain = found.is_certain and (name == "patient_id" or not found.what.startswith(("a date", "a person")))
     add = sheet.error if certain else sheet.warn
     add(line, name, f"{_shown(text)} looks like {found.what}", REMEDY)
+
+
+def _folders(sheet: Sheet) -> None:
+    """Folders of relative paths that look like identifiers, each told once."""
+    seen = set()
+    for row in sheet.rows:
+        for name in ("path", "roi"):
+            path = Path(row.cells.get(name, ""))
+            for folder in () if path.is_absolute() else path.parent.parts:
+                if folder not in seen and (found := suspicion(folder)):
+                    told = f"the folder {_shown(folder)} looks like {found.what}"
+                    sheet.warn(row.line, name, told, REMEDY)
+                seen.add(folder)
 
 
 def _duplicates(sheet: Sheet) -> None:

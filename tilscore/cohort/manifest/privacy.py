@@ -17,7 +17,13 @@ _DATES = re.compile(
     rf"(?<!\d)({_YEAR}{_SEP}{_MONTH}{_SEP}{_DAY}|{_DAY}{_SEP}{_MONTH}{_SEP}{_YEAR}|{_MONTH}{_SEP}{_DAY}{_SEP}{_YEAR}"
     r"|(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])|(0[1-9]|[12]\d|3[01])(0[1-9]|1[0-2])(19|20)\d\d)(?!\d)"
 )
-_SHORT_DATE = re.compile(rf"({_DAY}/{_MONTH}|{_MONTH}/{_DAY})/\d\d")
+_SHORT_DATE = re.compile(rf"({_DAY}(?P<sep>[-./]){_MONTH}|{_MONTH}(?P<sep2>[-./]){_DAY})(?(sep)(?P=sep)|(?P=sep2))\d\d")
+MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mrz|Mär|Mai|Okt|Dez"
+_WORD_DATE = re.compile(
+    rf"(?<!\d)({_DAY}[-./ ]{{1,2}}({MONTHS})[a-zä]*[-./, ]{{1,2}}|({MONTHS})[a-zä]*[-. ]{{1,2}}{_DAY}[-., ]{{1,2}})"
+    rf"{_YEAR}(?!\d)",
+    re.IGNORECASE,
+)
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
 _RECORD = re.compile(r"\b(mrn|ssn|nhs|dob|kvnr|svnr|ahv|medrec|pid)[\s_:#-]*\d{4,}", re.IGNORECASE)
 _BARE = re.compile(r"\d{7,}")
@@ -28,7 +34,7 @@ _NEUTRAL_TEXT = """
     met resection excision cytology stain scan image img the and with for test demo example phantom normal
     sample specimen level section part group batch run new old copy final roi field north south east west
     progression screening hematoxylin eosin marker panel sim simulated made synthetic invasive ductal lobular
-    carcinoma
+    carcinoma annotation annotations export exports path pathology
 """
 """Words of the trade, which are no names."""
 _NEUTRAL = frozenset(_NEUTRAL_TEXT.split())
@@ -51,11 +57,17 @@ def suspicion(text: str) -> Suspicion | None:
     for what, is_one in _NUMBERS:
         if is_one(text.strip().upper()):
             return Suspicion(what, True)
-    if _DATES.search(text) or _SHORT_DATE.fullmatch(text.strip()):
-        return Suspicion("a date, perhaps of birth", True)
+    short = _SHORT_DATE.fullmatch(text.strip())
+    if has_date(text) or short:
+        return Suspicion("a date, perhaps of birth", has_date(text) or "-" not in text)  # 01-02-03 may be a code
     if _BARE.fullmatch(text.strip()):
         return Suspicion("a medical record number (a bare number)", False)
     return _name(text)
+
+
+def has_date(text: str) -> bool:
+    """Whether a full date is in a text, with a year of four digits: `1961-03-14`, `14.3.1961`, `14-Mar-1961`."""
+    return bool(_DATES.search(text) or _WORD_DATE.search(text))
 
 
 def suspicious_column(name: str) -> str | None:
