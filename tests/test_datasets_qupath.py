@@ -275,6 +275,14 @@ def test_errors(tmp_path: Path) -> None:
         read_set("qupath", tmp_path, mpp=0.5)
 
 
+def test_a_damaged_gzip_is_one_clear_line(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", 100, 100)
+    packed = gzip.compress(b"[]" * 500)
+    (tmp_path / "a.geojson.gz").write_bytes(packed[:10] + b"\xff" * 8 + packed[18:])
+    with pytest.raises(AnnotationError, match="is not GeoJSON"):
+        read_set("qupath", tmp_path, mpp=0.5)
+
+
 def test_a_slide_needs_an_area(tmp_path: Path) -> None:
     slide_of(tmp_path / "s.tif")
     export(tmp_path / "s.geojson", drawn(points((5, 5)), "Tumor"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -111,6 +112,22 @@ def test_what_lies_outside_the_slide_is_cut_off(tmp_path: Path, far_px: float) -
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match=r"none\.geojson"):
         read_roi(tmp_path / "none.geojson", LEVEL0)
+
+
+def test_a_gzipped_drawing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "roi.geojson.gz"
+    packed = gzip.compress(b"\xef\xbb\xbf" + json.dumps(polygon(SQUARE)).encode())
+    path.write_bytes(packed)
+    assert len(read_roi(path, LEVEL0)) == 1
+    for damaged in (packed[:-20], packed[:12] + b"\xff" * 20 + packed[32:], packed[:2] + b"\x07" + packed[3:]):
+        path.write_bytes(damaged)
+        with pytest.raises(AnnotationError, match="is not GeoJSON") as caught:
+            read_roi(path, LEVEL0)
+        assert "\n" not in str(caught.value)
+    monkeypatch.setattr("tilscore.roi.LARGEST_BYTES", 5000)
+    path.write_bytes(gzip.compress(b" " * 5001))
+    with pytest.raises(AnnotationError, match=r"too large for a drawing \(found over 5000 bytes unpacked\)"):
+        read_roi(path, LEVEL0)
 
 
 GRID = Grid(4.0, 60, 50)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,7 +82,7 @@ def read_areas(path: Path, level0: Grid, bounds_um: BoxUm | None = None) -> dict
         nothing here.
     """
     areas: dict[str, list[Polygon]] = {}
-    value = _load(path)
+    value = read_geojson(path, LARGEST_BYTES, _DO)
     for kind, part in _by_kind(value, path):
         found = _on_slide(part, path, level0, bounds_um)
         if found:
@@ -151,18 +153,39 @@ def _clip(shape: Any, slide: Any) -> list[Polygon]:
     return [[np.asarray(ring.coords) for ring in (p.exterior, *p.interiors)] for p in pieces]
 
 
-def _load(path: Path) -> Any:
+def read_geojson(path: Path, largest: int, do: str) -> Any:
+    """What a GeoJSON file holds, gzipped or not, of at most `largest` bytes unpacked.
+
+    Raises
+    ------
+    AnnotationError : no such file, one that is larger or damaged, or no JSON; `do` says what helps.
+    """
     try:
         if not path.is_file():  # a pipe would be waited for
             what = "not a file" if path.exists() else "no such file"
             raise AnnotationError(what, where=path, do="check the path")
-        if path.stat().st_size > LARGEST_BYTES:
-            raise AnnotationError("too large for a drawing", where=path, found=f"{path.stat().st_size} bytes", do=_DO)
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        if path.stat().st_size > largest:
+            raise AnnotationError("too large for a drawing", where=path, found=f"{path.stat().st_size} bytes", do=do)
+        raw = _unpacked(path, largest)
+        if len(raw) > largest:
+            raise AnnotationError("too large for a drawing", where=path, found=f"over {largest} bytes unpacked", do=do)
+        return json.loads(raw.decode("utf-8-sig"))
+    except (gzip.BadGzipFile, zlib.error, EOFError, ValueError, RecursionError) as err:
+        raise AnnotationError("is not GeoJSON", where=path, found=str(err) or type(err).__name__, do=do) from err
     except OSError as err:
         raise AnnotationError("cannot be read", where=path, found=err.strerror, do="check the file's rights") from err
-    except (ValueError, RecursionError) as err:
-        raise AnnotationError("is not GeoJSON", where=path, found=str(err) or type(err).__name__, do=_DO) from err
+
+
+def _unpacked(path: Path, largest: int) -> bytearray:
+    """The bytes of a file, unpacked where it is gzipped; no more than a piece beyond `largest`."""
+    out = bytearray()
+    with path.open("rb") as held:
+        packed = held.read(2) == b"\x1f\x8b"
+        held.seek(0)
+        source = gzip.GzipFile(fileobj=held) if packed else held
+        while len(out) <= largest and (piece := source.read(1 << 20)):
+            out += piece
+    return out
 
 
 def _polygons(value: Any, path: Path, depth: int = 0) -> Iterator[Polygon]:

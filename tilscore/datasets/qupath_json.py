@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.errors import AnnotationError
-from tilscore.roi import object_kind
+from tilscore.roi import object_kind, read_geojson
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
+LARGEST_BYTES = 2_000_000_000
+"""All cells of a slide may be there, unlike in a drawing of areas."""
 _DO = "export the objects from QuPath again, as GeoJSON"
 
 
@@ -50,13 +50,9 @@ def read_drawing(path: Path) -> Drawing:
 
     Raises
     ------
-    AnnotationError : not GeoJSON, or a shape that is none.
+    AnnotationError : not GeoJSON, a file too large, or a shape that is none.
     """
-    try:
-        raw = path.read_bytes()
-        held = json.loads((gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig"))
-    except (OSError, ValueError, EOFError, RecursionError) as err:
-        raise AnnotationError("is not GeoJSON", where=path, found=str(err) or type(err).__name__, do=_DO) from err
+    held = read_geojson(path, LARGEST_BYTES, _DO)
     return Drawing(path, tuple(f for one in _objects(held, path) for f in _features(one, path)))
 
 
