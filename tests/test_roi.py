@@ -177,11 +177,20 @@ def test_areas_that_abut_share_no_pixel_and_leave_none_out(points: list[tuple[fl
     [
         ({"names": ["Ignore*", "Artefact"]}, "exclude"), ({"names": ["DCIS"]}, "benign"),
         ({"name": "Tumor"}, "roi"), ("Necrosis", "necrosis"), (None, "roi"),
+        ({}, "roi"), ({"names": []}, "roi"), ({"name": ""}, "roi"), ({"name": None}, "roi"), ("", "roi"),
+        ({"name": "Unclassified"}, "roi"), ({"name": "None", "color": [1, 2, 3]}, "roi"),
+        ({"name": "Tumor: Positive"}, "roi"), ("DCIS: Negative", "benign"), ({"names": ["Necrosis: a"]}, "necrosis"),
     ],
 )  # fmt: skip
 def test_what_an_area_is_for_is_read_in_each_form(tmp_path: Path, classification: object, kind: str) -> None:
     value = {"type": "Feature", "geometry": polygon(SQUARE), "properties": {"classification": classification}}
     assert list(read_areas(write(tmp_path, value), LEVEL0)) == [kind]
+
+
+def test_an_unclassified_area_counts_by_its_name(tmp_path: Path) -> None:
+    properties = {"classification": {"name": "Unclassified"}, "name": "Artefact"}
+    value = {"type": "Feature", "geometry": polygon(SQUARE), "properties": properties}
+    assert list(read_areas(write(tmp_path, value), LEVEL0)) == ["exclude"]
 
 
 def test_a_class_without_a_name_is_no_permission_to_score(tmp_path: Path) -> None:

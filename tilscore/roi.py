@@ -112,16 +112,26 @@ def _kind(properties: Any, path: Path) -> str:
     """What a feature is for, by its class; where it has none, by its name if that is one of the words."""
     properties = properties if isinstance(properties, dict) else {}
     given = properties.get("classification")
-    if isinstance(given, dict):
-        names = given.get("names")
-        given = names[0] if isinstance(names, list) and names else given.get("name", "")
-    if given is None:
+    word = base_class(given)
+    if not word and not (isinstance(given, dict) and given and given.keys().isdisjoint(("name", "names"))):
         return _KIND_OF.get(_bare(str(properties.get("name") or "")), "roi")
-    kind = _KIND_OF.get(_bare(str(given)))
+    kind = _KIND_OF.get(_bare(word))
     if kind is None:
         known = ", ".join(names.split(", ")[0] for names in _NAMES.values())
         raise AnnotationError("an area of a class that means nothing here", where=path, found=given, do=f"use {known}")
     return kind
+
+
+def base_class(classification: Any) -> str:
+    """Base class of QuPath's classification, "" where there is none.
+
+    It is told as `{"name": "Tumor: Positive"}`, `{"names": ["Tumor", "Positive"]}` or a text.
+    """
+    if isinstance(classification, dict):
+        names = classification.get("names")
+        classification = names[0] if isinstance(names, list) and names else classification.get("name")
+    text = "" if classification is None else str(classification).split(":")[0].strip()
+    return "" if text.lower() in ("unclassified", "none") else text
 
 
 def _on_slide(value: Any, path: Path, level0: Grid, bounds_um: BoxUm | None) -> list[Polygon]:

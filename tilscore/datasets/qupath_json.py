@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.errors import AnnotationError
-from tilscore.roi import object_kind, read_geojson
+from tilscore.roi import base_class, object_kind, read_geojson
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -69,7 +69,7 @@ def _features(one: dict[str, Any], path: Path) -> Iterator[Feature]:
 
     properties = one.get("properties") or {}
     kind = object_kind(one)
-    word, name = _word(properties.get("classification")), str(properties.get("name") or "").strip()
+    word, name = base_class(properties.get("classification")), str(properties.get("name") or "").strip()
     geometry = one.get("nucleusGeometry") or one.get("geometry")
     if geometry is None or kind == "other":
         return
@@ -87,16 +87,3 @@ def _features(one: dict[str, Any], path: Path) -> Iterator[Feature]:
     elif drawn.geom_type in ("Polygon", "MultiPolygon"):
         # An outline that crosses itself bounds what lies on both sides of the crossing; bare lines go.
         yield Feature(word, name, area=make_valid(drawn).buffer(0))
-
-
-def _word(classification: Any) -> str:
-    """Base class of QuPath's classification: `{"name": "Tumor: Positive"}` or `{"names": ["Tumor", "Positive"]}`."""
-    if isinstance(classification, str):
-        text = classification
-    elif isinstance(classification, dict):
-        names = classification.get("names")
-        text = str(names[0]) if isinstance(names, list) and names else str(classification.get("name") or "")
-    else:
-        text = ""
-    text = text.split(":")[0].strip()
-    return "" if text.lower() in ("unclassified", "none") else text
