@@ -26,11 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.datasets.classes import IGNORED, ClassMap, Entry
+from tilscore.datasets.qupath_files import field_name, found_drawings
 from tilscore.datasets.qupath_json import Drawing, Feature, read_drawing
-from tilscore.datasets.reading import Facts, found_files, read_facts
+from tilscore.datasets.reading import Facts, read_facts
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import AnnotationError, DataError, MppError
-from tilscore.inputs import PICTURE_SUFFIXES, SLIDE_SUFFIXES
 from tilscore.labels import UNKNOWN, Cell, Region
 from tilscore.raster import fill_polygons
 from tilscore.slide import Slide, open_slide
@@ -107,24 +107,18 @@ def read_qupath(root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = 
 
     Raises
     ------
-    DataError : no drawing, an unknown class, an image that is missing or one of two, a row of `fields.csv` without a
-        drawing.
+    DataError : no drawing, an unknown class, an image that is missing or one of two, two drawings of one image, a row of
+        `fields.csv` without a drawing.
     AnnotationError : not GeoJSON, no annotated area on a slide, or a drawing that is not of this image.
     SlideError : an image that cannot be read, whose resolution is missing, or that states another one than `mpp`.
     """
-    patterns = ("*.geojson*", "annotations/*.geojson*", "*.json", "annotations/*.json")
-    paths = found_files(root, *patterns, what="QuPath GeoJSON")
-    images = [_image(root, path, _name(path)) for path in paths]
-    names = frozenset(_name(path) for path in paths)
-    facts = read_facts(root, {_name(path): image.name for path, image in zip(paths, images, strict=True)})
-    for path, image in zip(paths, images, strict=True):
+    images = found_drawings(root)
+    names = frozenset(field_name(path) for path in images)
+    facts = read_facts(root, {field_name(path): image.name for path, image in images.items()})
+    for path, image in images.items():
         drawing = read_drawing(path)
         with _opened(image, mpp) as slide:
-            yield from _samples(slide, _name(path), _sort(drawing, slide, classes), path, facts, names)
-
-
-def _name(path: Path) -> str:
-    return path.name.split(".geojson")[0].removesuffix(".json")
+            yield from _samples(slide, field_name(path), _sort(drawing, slide, classes), path, facts, names)
 
 
 def _opened(image: Path, mpp: float | None) -> Slide:
@@ -149,22 +143,6 @@ def _needed(mpp: float, image: Path) -> float | None:
         found, do = f"{stated:.4g} and {mpp:g} um/px", "leave `mpp` out; pictures that need it are a set of their own"
         raise MppError("the image states another resolution than `mpp`", where=image, found=found, do=do)
     return None
-
-
-def _image(root: Path, path: Path, name: str) -> Path:
-    places = dict.fromkeys((path.parent, root, root / "images", root / "slides"))
-    drawn = (".geojson", ".json", ".gz", ".csv", ".qpdata")
-    for place in places:
-        if (place / name).is_file():
-            return place / name
-        files = sorted(p for p in place.glob("*") if p.is_file() and p.stem == name) if place.is_dir() else []
-        files = [p for p in files if p.suffix.lower() not in drawn]
-        if own := [p for p in files if p.suffix.lower() in SLIDE_SUFFIXES | PICTURE_SUFFIXES] or files[:1]:
-            if len(own) > 1:
-                found, do = ", ".join(p.name for p in own), f"call it {own[0].name}.geojson, or {own[1].name}.geojson"
-                raise DataError("two images have its name", where=path, found=found, do=do)
-            return own[0]
-    raise DataError("its image is missing", where=path, do=f"put the image {name}.* beside it")
 
 
 def _sort(drawing: Drawing, slide: Slide, classes: ClassMap) -> _Marks:
