@@ -275,24 +275,6 @@ def test_errors(tmp_path: Path) -> None:
         read_set("qupath", tmp_path, mpp=0.5)
 
 
-def test_two_drawings_of_one_image_are_an_error(tmp_path: Path) -> None:
-    """As two fields, one image could be on both sides of a fold."""
-    picture(tmp_path / "S1.png", 100, 100)
-    for name in ("S1.geojson", "S1.png.geojson"):
-        export(tmp_path / name, drawn(points((5, 5)), "Tumor"))
-    what = r"two drawings of one image \(found S1.geojson and S1.png.geojson\); put their objects into one file"
-    with pytest.raises(DataError, match=what):
-        read_set("qupath", tmp_path, mpp=0.5)
-
-
-def test_a_damaged_gzip_is_one_clear_line(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png", 100, 100)
-    packed = gzip.compress(b"[]" * 500)
-    (tmp_path / "a.geojson.gz").write_bytes(packed[:10] + b"\xff" * 8 + packed[18:])
-    with pytest.raises(AnnotationError, match="is not GeoJSON"):
-        read_set("qupath", tmp_path, mpp=0.5)
-
-
 def test_a_slide_needs_an_area(tmp_path: Path) -> None:
     slide_of(tmp_path / "s.tif")
     export(tmp_path / "s.geojson", drawn(points((5, 5)), "Tumor"))

@@ -30,7 +30,7 @@ from tilscore.datasets.qupath_files import field_name, found_drawings
 from tilscore.datasets.qupath_json import Drawing, Feature, read_drawing
 from tilscore.datasets.reading import Facts, read_facts
 from tilscore.datasets.sample import UNTYPED, Sample
-from tilscore.errors import AnnotationError, DataError, MppError
+from tilscore.errors import AnnotationError, MppError
 from tilscore.labels import UNKNOWN, Cell, Region
 from tilscore.raster import fill_polygons
 from tilscore.slide import Slide, open_slide
@@ -107,8 +107,8 @@ def read_qupath(root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = 
 
     Raises
     ------
-    DataError : no drawing, an unknown class, an image that is missing or one of two, two drawings of one image, a row of
-        `fields.csv` without a drawing.
+    DataError : no drawing, an unknown class, an image that is missing or one of two, two drawings of one image, a row
+        of `fields.csv` without a drawing.
     AnnotationError : not GeoJSON, no annotated area on a slide, or a drawing that is not of this image.
     SlideError : an image that cannot be read, whose resolution is missing, or that states another one than `mpp`.
     """
