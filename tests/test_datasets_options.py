@@ -187,5 +187,27 @@ def test_two_fields_of_one_name_are_an_error(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", 300, 300)
     for name in ("a.geojson", "a.geojson.json"):
         drawing(tmp_path / name)
-    with pytest.raises(DataError, match=r"two fields have one name \(found a\)"):
+    with pytest.raises(DataError, match=r"two drawings of one image \(found a\.geojson and a\.geojson\.json"):
         read_set("qupath", tmp_path, mpp=0.5)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [("NaN", "a nucleus without a place"), (70, "nuclei off the image"), (-30, "nuclei off the image")],
+)
+def test_a_nucleus_has_its_place_on_the_image_in_every_layout(tmp_path: Path, x: Any, message: str) -> None:
+    picture(tmp_path / "a.png", 40, 30)
+
+    def held(x: Any) -> str:
+        one = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [float(x) - 2, 4, 4, 4]}
+        image, kind = {"id": 1, "file_name": "a.png"}, {"id": 1, "name": "Epithelial"}
+        return json.dumps({"images": [image], "annotations": [one], "categories": [kind]})
+
+    text(tmp_path / "set.json", held(x))
+    with pytest.raises(DataError, match=rf"{message} \(found field a of mine, 1 in all\)"):
+        read_set("coco", tmp_path, annotations="set.json", mpp=0.5, source="mine")
+    for near, on in ((45, 40), (-15, 0)):
+        text(tmp_path / "set.json", held(near))
+        (got,) = read_set("coco", tmp_path, annotations="set.json", mpp=0.5)
+        assert got.x_px[0] == pytest.approx(on, abs=1e-4)
+        assert 0 <= got.x_px[0] < 40

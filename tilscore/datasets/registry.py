@@ -39,6 +39,8 @@ from tilscore.errors import ConfigError, DataError
 Reader = Callable[..., Iterator[Sample]]
 IGNORED_UM = 5.0
 """Half the width of a large nucleus."""
+OFF_UM = 10.0
+"""A centre this far off the image is of a nucleus that its border cuts."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def read_set(
     Raises
     ------
     ConfigError : no such layout or option, or an option of another kind, or a word in one that the set does not know.
-    DataError : the folder does not hold that layout, or no field; a file that does not fit; two fields of one name.
+    DataError : the folder does not hold that layout, or no field; a file that does not fit; a nucleus without a place
+        or off its image; two fields of one name.
     """
     reader = _format(name).read
     known = [k for k in inspect.signature(reader).parameters if k not in ("root", "mpp", "classes", "organ")]
@@ -141,7 +144,7 @@ def read_set(
             scanner=sample.scanner or scanner,
             centre=sample.centre or centre,
         )
-        told = without_ignored(told)
+        told = without_ignored(placed(told, root))
         out.append(told if coarsen_to_mpp is None else coarsened(told, coarsen_to_mpp))
     if not out:
         raise DataError("the set holds no field", where=root, do="choose less strictly in its options")
@@ -162,6 +165,31 @@ def _check_option(option: str, value: object, default: object) -> None:
         fits, kind = value is None or isinstance(value, str | list | tuple | set | frozenset), "a word or several"
     if not fits:
         raise ConfigError(f"{option}: must be {kind}", found=value)
+
+
+def placed(sample: Sample, root: Path) -> Sample:
+    """`sample` with the centres that lie just off its image on its border.
+
+    Raises
+    ------
+    DataError : a centre that is not finite, or further off.
+    """
+    xy = np.stack([sample.x_px, sample.y_px])
+    height, width = sample.image.shape[:2]
+    size = np.array([[width], [height]], xy.dtype)
+    lost = int((~np.isfinite(xy)).any(axis=0).sum())
+    if lost:
+        found, do = f"field {sample.name} of {sample.source}, {lost} in all", "give each nucleus its coordinates"
+        raise DataError("a nucleus without a place", where=root, found=found, do=do)
+    off = int((np.maximum(-xy, xy - size) * sample.mpp > OFF_UM).any(axis=0).sum())
+    if off:
+        found = f"field {sample.name} of {sample.source}, {off} in all"
+        do = "are they of this image, and in its pixels?"
+        raise DataError("nuclei off the image", where=root, found=found, do=do)
+    if ((xy >= 0) & (xy < size)).all():
+        return sample
+    x, y = np.clip(xy, 0, np.nextafter(size, 0))
+    return replace(sample, x_px=x, y_px=y)
 
 
 def without_ignored(sample: Sample) -> Sample:
