@@ -6,11 +6,12 @@ import gzip
 from pathlib import Path
 
 import pytest
-from test_datasets_qupath import drawn, export, points
-from tiny_sets import picture
+from test_datasets_qupath import drawn, export, points, polygon
+from tiny_sets import EPI, nuclei, picture
 
 from tilscore.datasets import read_set
 from tilscore.errors import AnnotationError, DataError
+from tilscore.labels import Region
 
 
 def test_two_drawings_of_one_image_are_an_error(tmp_path: Path) -> None:
@@ -41,3 +42,13 @@ def test_a_damaged_gzip_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "a.geojson.gz").write_bytes(packed[:10] + b"\xff" * 8 + packed[18:])
     with pytest.raises(AnnotationError, match="is not GeoJSON"):
         read_set("qupath", tmp_path, mpp=0.5)
+
+
+def test_a_collection_is_read_part_by_part(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", 200, 160)
+    parts = [points((5, 5)), {"type": "GeometryCollection", "geometries": [polygon(60, 20, 160, 120)]}]
+    export(tmp_path / "a.geojson", drawn({"type": "GeometryCollection", "geometries": parts}, "Tumor"))
+    (got,) = read_set("qupath", tmp_path, mpp=0.5)
+    assert nuclei(got) == [(5.0, 5.0, EPI)]
+    assert got.regions is not None
+    assert (got.regions[22:118, 62:158] == Region.TUMOUR).all()

@@ -64,7 +64,6 @@ def _objects(held: Any, path: Path) -> list[dict[str, Any]]:
 
 
 def _features(one: dict[str, Any], path: Path) -> Iterator[Feature]:
-    from shapely import make_valid
     from shapely.geometry import shape
 
     properties = one.get("properties") or {}
@@ -79,7 +78,17 @@ def _features(one: dict[str, Any], path: Path) -> Iterator[Feature]:
             raise ValueError("a coordinate that is not finite, or no coordinate")
     except Exception as err:  # shapely raises whatever the first wrong value makes it raise
         raise AnnotationError("holds a shape that is none", where=path, found=err, do=_DO) from err
-    if drawn.geom_type in ("Point", "MultiPoint"):
+    yield from _marks(drawn, word, name, kind)
+
+
+def _marks(drawn: BaseGeometry, word: str, name: str, kind: str) -> Iterator[Feature]:
+    """The points and areas of one object; each of a collection is one."""
+    from shapely import make_valid
+
+    if drawn.geom_type == "GeometryCollection":
+        for part in drawn.geoms:
+            yield from _marks(part, word, name, kind)
+    elif drawn.geom_type in ("Point", "MultiPoint"):
         points = np.array([(p.x, p.y) for p in getattr(drawn, "geoms", [drawn])], np.float64)
         yield Feature(word, name, points=points)
     elif drawn.geom_type in ("Polygon", "MultiPolygon") and kind == "nucleus":
