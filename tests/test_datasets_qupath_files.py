@@ -52,3 +52,10 @@ def test_a_collection_is_read_part_by_part(tmp_path: Path) -> None:
     assert nuclei(got) == [(5.0, 5.0, EPI)]
     assert got.regions is not None
     assert (got.regions[22:118, 62:158] == Region.TUMOUR).all()
+
+
+def test_a_region_of_interest_is_an_annotated_area(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", 200, 160)
+    export(tmp_path / "a.geojson", drawn(polygon(0, 0, 100, 80), "Region of interest"))
+    (got,) = read_set("qupath", tmp_path, mpp=0.5)
+    assert got.image.shape == (80, 100, 3)

@@ -6,9 +6,10 @@ of points a class) or keep detections, then File > Export objects as GeoJSON.
 
 Nuclei: points, cells and detections, and annotations no larger than a nucleus. A nucleus without class is untyped.
 Areas: larger annotations with a class of the regions table; where they overlap, the smaller one lies on top.
-The annotated area: an annotation that is named or classed `ROI`, `Region*` or `Annotated area`, or that has no class
-and is larger than any nucleus. It bounds what is known: **inside it every nucleus must be marked**. A slide needs one;
-a field without one is taken to be annotated as a whole. `Ignore*` areas are unknown. A file with areas only teaches
+The annotated area: an annotation that is named or classed `ROI`, `Region*`, `Region of interest` or `Annotated area`,
+or that has no class and is larger than any nucleus. It bounds what is known: **inside it every nucleus must be
+marked**. A slide needs one; a field without one is taken to be annotated as a whole. `Ignore*` areas are unknown.
+A file with areas only teaches
 regions, and no nucleus is known in it; a file with a bare annotated area teaches that there is none.
 
 Coordinates are level-0 pixels of the image as QuPath opens it, that is of the scanned part where the format states
@@ -47,7 +48,9 @@ FINEST_MPP = 0.2
 READ_MPP = 0.25
 LARGEST_PX = 100_000_000
 """Pixels of one annotated area: 300 MB, 6 mm2 at 0.25 um/px."""
-AREA_WORDS = frozenset({"roi", "region", "region*", "annotated area", "annotated", "field", "fov"})
+AREA_WORDS = frozenset(
+    {"roi", "region", "region*", "region of interest", "annotated area", "annotated", "field", "fov"}
+)
 IGNORE_WORDS = frozenset({"ignore", "ignore*"})
 CLASSES = ClassMap(
     cells=(
