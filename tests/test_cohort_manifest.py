@@ -94,6 +94,10 @@ def test_no_word_is_guessed() -> None:
         assert canonical(column, text) is None
 
 
+def test_blanks_in_a_count_do_not_matter() -> None:
+    assert {canonical("timepoint", text) for text in ("week  6", "6\u00a0weeks", " W 06 ", "wk_ 6")} == {"week6"}
+
+
 @pytest.mark.parametrize(
     "text", ["day -14", "D-14", "-14 d", "week -6", "w-6", "week 4.5", "1.4 days", "week 1-2", "1-2 weeks", "W6/12"]
 )

@@ -71,9 +71,11 @@ def test_the_calibration_of_the_start_is_not_lost(data: Path, tmp_path: Path) ->
     fitted = Calibration(detection_shift=0.5, fitted_on="36 fields")
     net = NetConfig(width=32)
     own = ModelConfig(name="start", net=net, calibration=fitted)
-    start = str(save_model(tmp_path / "start", TilNet(net), own).folder)
+    start = str(save_model(tmp_path / "start" / "model", TilNet(net), own).folder)
+    (tmp_path / "start" / "run.json").write_text('{"learned_from": ["mine/b"], "inherited_from": ["mine/a"]}')
     args = ["train", "--config", str(CONFIG), "--data", str(data), "--out", str(tmp_path / "r"), "--quiet"]
     assert main([*args, "--init", start, "--steps", "2"]) == 0
+    assert json.loads((tmp_path / "r" / "run.json").read_text())["inherited_from"] == ["mine/a", "mine/b"]
     before = find_model(str(tmp_path / "r" / "model")).config.calibration
     assert before.detection_shift == 0.5
     assert main([*args, "--resume"]) == 2

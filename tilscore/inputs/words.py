@@ -107,8 +107,8 @@ _HINTS = {
     ("site", "primary"): "name the organ: " + ", ".join(SITES),
 }
 _COUNTED = re.compile(
-    r"(?:(w|wk|week|weeks)|(d|day|days))[ _]?0*(\d{1,4})$|(wk|week|weeks)-0*(\d{1,4})$"
-    r"|0*(\d{1,4})[ _-]?(?:(w|wk|week|weeks)|(d|day|days))$"
+    r"(?:(w|wk|week|weeks)|(d|day|days))[\s_]*0*(\d{1,4})$|(wk|week|weeks)-0*(\d{1,4})$"
+    r"|0*(\d{1,4})(?:[\s_]*|-)(?:(w|wk|week|weeks)|(d|day|days))$"
 )
 """A count of weeks or days. A dash may be a minus or a range: `week-06` is read; `day -14`, `D-14`, `1-2 weeks` not."""
 _SQUEEZE = re.compile(r"[\s_./-]+")
