@@ -15,11 +15,12 @@ from tiny_model import tiny_model
 from tilscore.backends import make_backend, pick_device
 from tilscore.backends.graphs import N_KEPT, graph_of
 from tilscore.backends.openvino_backend import OpenVinoBackend, convert
-from tilscore.backends.torch_backend import TorchBackend
+from tilscore.backends.torch_backend import SIDE_PX, TorchBackend
 from tilscore.errors import ModelError, UsageError
 from tilscore.modelstore import Model, find_model
-from tilscore.nets import TilNet
+from tilscore.nets import CellMaps, TilNet
 from tilscore.peaks import Peaks
+from tilscore.phantom import training_tile
 
 
 @pytest.fixture
@@ -154,3 +155,71 @@ def test_openvino_without_memory_is_no_internal_error(lively_net: TilNet, monkey
     monkeypatch.setattr(backend, "_request", Full())
     with pytest.raises(ModelError, match=r"'ptr' failed.*smaller --block-um"):
         backend.detect(np.zeros((1, 64, 64, 3), np.uint8), 0.5)
+
+
+class Watched(torch.nn.Module):
+    """A network that notes the shapes it is shown, and has memory for so many images."""
+
+    def __init__(self, net: TilNet, most: int = 99) -> None:
+        super().__init__()
+        self.net, self.most = net, most
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, image: torch.Tensor) -> CellMaps:
+        if len(image) > self.most:
+            raise torch.OutOfMemoryError
+        self.shapes.append(tuple(image.shape))
+        maps: CellMaps = self.net(image)
+        return maps
+
+
+def as_on_a_gpu(net: torch.nn.Module) -> TorchBackend:
+    """What a GPU would be shown, on a CPU: batches of one shape."""
+    backend = TorchBackend(net, "cpu", "full")
+    backend.uniform, backend.batch = True, 4
+    backend.rest()
+    return backend
+
+
+def blocks(*shapes: tuple[int, int, int]) -> list[np.ndarray]:
+    """Batches [n h w 3] of tissue."""
+    whole = training_tile(seed=3, size_px=512, mpp=0.5)[0]
+    return [np.stack([np.roll(whole, 40 * i, 1)[:height, :width] for i in range(n)]) for n, height, width in shapes]
+
+
+def kept(found: Peaks, images: np.ndarray) -> np.ndarray:
+    """[n 7] the cells that a block keeps, those 64 um and more from the edges of what is read, one row each."""
+    x, y = found.x_px, found.y_px
+    keep = (x > 128) & (y > 128) & (x < images.shape[2] - 128) & (y < images.shape[1] - 128)
+    rows = np.column_stack([x, y, found.detection, found.types])[keep]
+    return rows[np.lexsort(np.round(rows[:, :2]).T)]
+
+
+def test_a_gpu_sees_one_shape_and_finds_the_same_cells() -> None:
+    net = find_model("tilscore-lite").load()
+    watched = Watched(net)
+    one, other = TorchBackend(net, "cpu", "full"), as_on_a_gpu(watched)
+    for images in blocks((3, 480, 416), (2, 352, 480), (1, 384, 384), (4, 320, 416)):
+        for a, b in zip(one.detect(images, 0.3), other.detect(images, 0.3), strict=True):
+            assert a.regions.shape == b.regions.shape
+            assert (a.regions == b.regions)[16:-16, 16:-16].mean() > 0.98
+            assert len(kept(a.peaks, images)) > 5
+            apart = np.abs(kept(a.peaks, images) - kept(b.peaks, images))
+            assert apart[:, :2].max() < 1.5
+            assert apart[:, 2:].max() < 0.1
+    assert set(watched.shapes) == {(4, 3, 512, 512), (1, 3, 512, 512)}
+    other.rest()
+    other.detect(blocks((1, 256, 224))[0], 0.5)
+    assert watched.shapes[-1] == (1, 3, SIDE_PX, SIDE_PX)
+
+
+def test_a_gpu_that_has_too_little_memory_is_shown_fewer_blocks(lively_net: TilNet) -> None:
+    watched = Watched(lively_net, most=2)
+    backend = as_on_a_gpu(watched)
+    (images,) = blocks((4, 256, 256))
+    assert len(backend.detect(images, 0.5)) == 4
+    assert len(backend.detect(images[:2], 0.5)) == 2
+    assert set(watched.shapes) == {(2, 3, 256, 256)}
+    watched.most = 0
+    with pytest.raises(ModelError, match=r"not enough memory.*smaller --block-um"):
+        backend.detect(images, 0.5)

@@ -12,13 +12,21 @@ from tilscore.backends.base import BlockResult, Precision, results_of
 from tilscore.backends.devices import cpu_count
 from tilscore.errors import ModelError
 from tilscore.labels import Cell
-from tilscore.modelcard import CELL_STRIDE, Calibration
+from tilscore.modelcard import CELL_STRIDE, REGION_STRIDE, Calibration
 from tilscore.nets import CellMaps
 from tilscore.peaks import IDENTITY, RADIUS_PX, lowest_logit, operate, refine
 
+SIDE_PX = 256
+"""Sides of what a GPU is shown are multiples of this: few shapes, see `TorchBackend`."""
+
 
 class TorchBackend:
-    """The network in torch; on a GPU the peaks are found there and only points come back."""
+    """The network in torch; on a GPU the peaks are found there and only points come back.
+
+    cuDNN plans its kernels anew for each shape of a batch, which takes some two seconds where the computing takes some
+    hundredths. So a GPU sees each slide in batches of one shape: blocks are filled up with glass to the largest side so
+    far (they come largest first), and batches of several blocks to full ones.
+    """
 
     def __init__(
         self, net: nn.Module, device: str, precision: Precision = "mixed", calibration: Calibration = IDENTITY
@@ -29,6 +37,8 @@ class TorchBackend:
         self.batch, self.readers = (1, 1) if self.device.type == "cpu" else (8, min(8, cpu_count()))
         self.net = net.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.mixed = precision == "mixed" and self.device.type == "cuda"
+        self.uniform = self.device.type == "cuda"
+        self._full, self._side = self.batch, 0
 
     def detect(self, images: NDArray[np.uint8], threshold: float) -> list[BlockResult]:
         """As `Backend.detect`; halves the batch when the device's memory is too small."""
@@ -39,7 +49,7 @@ class TorchBackend:
             if len(images) == 1:
                 do = "use a smaller --block-um, or --device cpu"
                 raise ModelError("not enough memory on the device", where=self.device, do=do) from err
-            half = len(images) // 2
+            half = self._full = len(images) // 2
             return self.detect(images[:half], threshold) + self.detect(images[half:], threshold)
         if self.device.type == "cpu":
             return results_of([m.numpy() for m in maps], threshold, self.calibration)
@@ -47,13 +57,29 @@ class TorchBackend:
 
     def rest(self) -> None:
         """As `Backend.rest`: other programs may want the device's memory."""
+        self._full, self._side = self.batch, 0
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _forward(self, images: NDArray[np.uint8]) -> CellMaps:
+        n, height, width, _ = images.shape
+        shown = self._filled_up(images) if self.uniform else images
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            batch = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float()
-            return CellMaps(*(m.float() for m in self.net(batch)))
+            batch = torch.from_numpy(shown).to(self.device).permute(0, 3, 1, 2).float()
+            maps = [m.float() for m in self.net(batch)]
+        strides = (*[CELL_STRIDE] * (len(maps) - 1), REGION_STRIDE)
+        return CellMaps(*(m[:n, :, : height // s, : width // s] for m, s in zip(maps, strides, strict=True)))
+
+    def _filled_up(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The images in the upper left corners of a batch of the shape that this slide's have."""
+        n, height, width, _ = images.shape
+        self._side = max(self._side, -(-max(height, width) // SIDE_PX) * SIDE_PX)
+        shape = (max(n, self._full) if n > 1 else 1, self._side, self._side, 3)
+        if images.shape == shape:
+            return images
+        filled = np.full(shape, 255, np.uint8)
+        filled[:n, :height, :width] = images
+        return filled
 
 
 def results_on_device(maps: CellMaps, threshold: float, calibration: Calibration = IDENTITY) -> list[BlockResult]:
