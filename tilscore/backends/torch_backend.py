@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tilscore.backends.base import BlockResult, Precision, results_of
@@ -63,23 +63,18 @@ class TorchBackend:
 
     def _forward(self, images: NDArray[np.uint8]) -> CellMaps:
         n, height, width, _ = images.shape
-        shown = self._filled_up(images) if self.uniform else images
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            batch = torch.from_numpy(shown).to(self.device).permute(0, 3, 1, 2).float()
-            maps = [m.float() for m in self.net(batch)]
-        strides = (*[CELL_STRIDE] * (len(maps) - 1), REGION_STRIDE)
-        return CellMaps(*(m[:n, :, : height // s, : width // s] for m, s in zip(maps, strides, strict=True)))
+            batch = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float()
+            maps = self.net(self._filled_up(batch) if self.uniform else batch)
+        strides = (CELL_STRIDE, CELL_STRIDE, CELL_STRIDE, REGION_STRIDE)
+        return CellMaps(*(m[:n, :, : height // s, : width // s].float() for m, s in zip(maps, strides, strict=True)))
 
-    def _filled_up(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _filled_up(self, batch_B3HW: Tensor) -> Tensor:
         """The images in the upper left corners of a batch of the shape that this slide's have."""
-        n, height, width, _ = images.shape
+        n, _, height, width = batch_B3HW.shape
         self._side = max(self._side, -(-max(height, width) // SIDE_PX) * SIDE_PX)
-        shape = (max(n, self._full) if n > 1 else 1, self._side, self._side, 3)
-        if images.shape == shape:
-            return images
-        filled = np.full(shape, 255, np.uint8)
-        filled[:n, :height, :width] = images
-        return filled
+        more = max(self._full - n, 0) if n > 1 else 0
+        return F.pad(batch_B3HW, (0, self._side - width, 0, self._side - height, 0, 0, 0, more), value=255.0)
 
 
 def results_on_device(maps: CellMaps, threshold: float, calibration: Calibration = IDENTITY) -> list[BlockResult]:
