@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
 from tilscore.stats.paired import difference, mover, signed_rank
 
@@ -21,7 +27,7 @@ def test_the_test_counts_ties_that_are_there() -> None:
     after = np.round(before + 0.1 * steps, 1)
     assert np.unique(np.abs(after - before)).size > 2
     blurred, tied, whole = (signed_rank(v) for v in (after - before, difference(after, before), steps))
-    assert (tied.method, tied.p) == ("normal", whole.p)
+    assert (tied.method, tied.p) == ("exact", whole.p)
     assert blurred.p != whole.p
 
 
@@ -32,3 +38,34 @@ def test_pairs_at_the_end_of_a_calibration_have_not_changed() -> None:
     assert len(set(pooled.tolist())) > 1
     change, _, _ = mover(*(pooled[:20],) * 3, *(pooled[20:],) * 3)
     assert not change.any()
+
+
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=9).filter(any))
+def test_exact_p_with_ties_is_that_of_all_signs(changes: list[int]) -> None:
+    """Every way of giving signs to the sizes is drawn, and those as far from the middle are counted."""
+    found = signed_rank(changes)
+    used = np.array([c for c in changes if c])
+    ranks = stats.rankdata(np.abs(used))
+    sums = np.array([ranks[list(up)].sum() for up in itertools.product((False, True), repeat=used.size)])
+    far = np.abs(sums - ranks.sum() / 2) >= abs(ranks[used > 0].sum() - ranks.sum() / 2)
+    assert (found.method, found.n, found.n_zero) == ("exact", len(changes), len(changes) - used.size)
+    assert found.p == pytest.approx(far.mean())
+
+
+def test_many_ties_as_the_normal_approximation_has_them() -> None:
+    steps = np.random.default_rng(7).integers(-5, 8, 50)
+    found = signed_rank(steps)
+    assert (found.method, signed_rank(np.append(steps, 1)).method) == ("exact", "normal")
+    assert found.p == pytest.approx(stats.wilcoxon(steps, method="asymptotic", correction=True).pvalue, rel=0.1)
+    with pytest.raises(ValueError, match="no change"):
+        signed_rank([0, 0])
+
+
+def test_exact_level_and_coverage_hold_with_ties() -> None:
+    """Whole numbers symmetric around 2: the test of their centre rejects at most 5 %, the interval holds it in 95 %."""
+    rng = np.random.default_rng(11)
+    draws = 2 + rng.integers(0, 5, (1500, 12)) - rng.integers(0, 5, (1500, 12))
+    rejected = [signed_rank(d - 2).p <= 0.05 for d in draws if (d != 2).any()]
+    found = [signed_rank(d) for d in draws]
+    assert 0.03 < np.mean(rejected) <= 0.05 + 3 * (0.05 * 0.95 / 1500) ** 0.5
+    assert np.mean([f.low <= 2 <= f.high for f in found]) > 0.95

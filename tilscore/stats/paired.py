@@ -24,8 +24,8 @@ class SignedRank:
 
     Attributes
     ----------
-    n : changes used; n_zero : changes of exactly 0, left out of the test as R does (kept in the estimate).
-    statistic : sum of the ranks of positive changes (V in R). p : two-sided.
+    n : changes; n_zero : those of exactly 0, left out of the test as R does (kept in the estimate).
+    statistic : sum of the ranks of positive changes, ties at their mean rank (V in R). p : two-sided.
     estimate, low, high : pseudo-median of the changes and its interval, in the changes' unit.
     level : confidence level that the interval reaches (exact intervals are discrete and reach at least what was asked).
     method : `exact` or `normal`.
@@ -45,9 +45,10 @@ class SignedRank:
 def signed_rank(changes: ArrayLike, level: float = 0.95) -> SignedRank:
     """Test whether changes are symmetric around 0 and estimate their centre.
 
-    Exact where there are no ties, no zeros and at most 50 changes; else the normal approximation with correction for
-    ties and continuity. The interval follows Hollander & Wolfe, Nonparametric Statistical Methods, 3.3: order
-    statistics of the Walsh averages.
+    Exact up to 50 changes: with ties, among all signs that changes of these sizes could have (Lehmann, Nonparametrics,
+    1.4 and 3.2); else the normal approximation with correction for ties and continuity. The interval follows Hollander
+    & Wolfe, Nonparametric Statistical Methods, 3.3: order statistics of the Walsh averages, which hold the centre at
+    least as often as stated where there are ties (Noether, J Am Stat Assoc 1967).
 
     Raises
     ------
@@ -57,14 +58,23 @@ def signed_rank(changes: ArrayLike, level: float = 0.95) -> SignedRank:
     used = values[values != 0]
     if used.size == 0:
         raise ValueError("no change differs from 0")
-    sizes = np.abs(used)
-    statistic = float(stats.rankdata(sizes)[used > 0].sum())
-    exact = used.size <= EXACT_LIMIT and used.size == values.size and np.unique(sizes).size == sizes.size
-    test = stats.wilcoxon(used, method="exact" if exact else "asymptotic", correction=not exact)
-    estimate, low, high, reached = _hodges_lehmann(values, level, exact)
-    method = "exact" if exact else "normal"
-    p = min(1.0, float(test.pvalue))
-    return SignedRank(values.size, values.size - used.size, statistic, p, estimate, low, high, reached, method)
+    ranks = stats.rankdata(np.abs(used))
+    statistic = float(ranks[used > 0].sum())
+    exact = values.size <= EXACT_LIMIT
+    if exact:
+        p = _exact_p(statistic, ranks)
+    else:
+        p = min(1.0, float(stats.wilcoxon(used, method="asymptotic", correction=True).pvalue))
+    limits = _hodges_lehmann(values, level, exact)
+    return SignedRank(values.size, values.size - used.size, statistic, p, *limits, "exact" if exact else "normal")
+
+
+def _exact_p(statistic: float, ranks: Floats) -> float:
+    """Two-sided p: how often signs at random give a sum of ranks as far from its middle."""
+    doubled = np.rint(2 * ranks).astype(np.int64)  # mean ranks of ties are whole or half
+    pmf = signed_rank_pmf(doubled)
+    away = np.abs(2 * np.arange(pmf.size) - doubled.sum())
+    return min(1.0, float(pmf[away >= abs(round(4 * statistic) - doubled.sum())].sum()))
 
 
 def _finite(values: ArrayLike) -> Floats:
@@ -92,18 +102,18 @@ def _lower_rank(n: int, level: float, exact: bool) -> tuple[int, float]:
     """Rank of the Walsh average that is the lower limit, counted from 1, and the level that it reaches."""
     alpha = 1 - level
     if exact:
-        cdf = np.cumsum(signed_rank_pmf(n))
+        cdf = np.cumsum(signed_rank_pmf(np.arange(1, n + 1)))
         rank = max(1, int(np.searchsorted(cdf, alpha / 2)))
         return rank, float(1 - 2 * cdf[rank - 1])
     mean, sd = n * (n + 1) / 4, math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
     return max(1, math.floor(mean - stats.norm.ppf(1 - alpha / 2) * sd)), level
 
 
-def signed_rank_pmf(n: int) -> Floats:
-    """Exact null probabilities of the signed-rank statistic, for 0 ... n (n + 1) / 2."""
-    pmf = np.zeros(n * (n + 1) // 2 + 1)
+def signed_rank_pmf(ranks: NDArray[np.int64]) -> Floats:
+    """Exact null probabilities of the sum of the positive among whole `ranks` [n], for 0 ... their sum."""
+    pmf = np.zeros(int(ranks.sum()) + 1)
     pmf[0] = 1.0
-    for rank in range(1, n + 1):
+    for rank in ranks:
         moved = np.zeros_like(pmf)
         moved[rank:] = pmf[:-rank]
         pmf = (pmf + moved) / 2
