@@ -96,3 +96,20 @@ def test_densities_of_few_values_are_numbers(tmp_path: Path, counts: dict[tuple[
         assays(*files, densities=["word"])
     with pytest.raises(UsageError, match="no such column"):
         assays(*files, densities=["response"])
+
+
+def test_texts_among_measurements_are_told_with_their_lines(tmp_path: Path) -> None:
+    """Below a detection limit, not done, thousands with a point: no groups, and no "38 different texts"."""
+    cd3 = [f"{i}.5" for i in range(N)]
+    cd3[2], cd3[5] = "<5", "n.d."
+    few = ["1.234,5" if i % 3 == 0 else "2.5" for i in range(N)]
+    code = ["x" if i % 3 == 0 else str(i % 3) for i in range(N)]
+    pd.DataFrame({"patient_id": WHO, "cd3": cd3, "few": few, "code": code}).to_csv(tmp_path / "a.csv", index=False)
+    kinds, notes = kinds_of(read_assays(tmp_path / "a.csv"), (), ())
+    assert kinds == {"code": "group", "response": "group"}
+    head, do = "was not tested: it holds numbers, but also", "leave empty what was not measured"
+    n_more = sum(v == "1.234,5" for v in few) - 3
+    assert notes == [
+        f"Column 'cd3' {head} '<5' in line 4, 'n.d.' in line 7; {do}.",
+        f"Column 'few' {head} " + ", ".join(f"'1.234,5' in line {k}" for k in (2, 5, 8)) + f" and {n_more} more; {do}.",
+    ]

@@ -29,6 +29,7 @@ from tilscore.cohort.assays.table import (
     origin_notes,
     read_assays,
     same_blocks,
+    stray_texts,
 )
 from tilscore.cohort.assays.tests import agreement, correlations, groups, not_evaluable, with_fdr
 from tilscore.cohort.manifest.models import model_notes
@@ -216,15 +217,16 @@ def kinds_of(
         if name in taken:
             continue
         is_density = is_number and (name in densities or name.endswith("_per_mm2"))
+        strays = stray_texts(other, name)
         few = 2 <= n <= MOST_GROUPS and (n == 2 or not is_number or whole)
-        if name in flags or (few and not is_density):
+        if name in flags or (few and not is_density and not strays):
             kinds[name] = "group"
         elif is_number and n > 1:
             kinds[name] = "number"
         else:
             many = f"it has {n} different texts, and at most {MOST_GROUPS} make groups"
             why = "it is empty" if n == 0 else "all its values are equal" if n == 1 else many
-            notes.append(f"Column {name!r} was not tested: {why}.")
+            notes.append(f"Column {name!r} was not tested: {strays or why}.")
     return kinds | {"response": "group"} | dict.fromkeys(flags, "group"), notes
 
 

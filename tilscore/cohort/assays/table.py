@@ -24,6 +24,8 @@ MOST_GROUPS = 6
 """Texts, or whole numbers, with at most this many different values are groups."""
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _SHOWN = 20
+N_ODD = 3
+"""Values that are no numbers, named in the note on a column of measurements."""
 N_REPEATED = 5
 """Patients whose rows of several time points must agree before a column is taken as the patient's; in fewer, a marker
 with few values agrees by chance."""
@@ -130,6 +132,24 @@ def _column(rows: Sequence[Row], name: str) -> pd.Series:
     if name in KEYS or not any(texts) or any(value is None for value in found):
         return pd.Series(texts if name in KEYS else one_spelling(texts), dtype=object)
     return pd.Series(found, dtype="float64")
+
+
+def stray_texts(assays: Assays, name: str) -> str:
+    """Which values of a column of measurements are no numbers, with their lines; "" where it holds words or codes.
+
+    Measurements: half of the values or more are numbers, and they are not whole, or of more kinds than groups.
+    """
+    values = assays.table[name]
+    if pd.api.types.is_numeric_dtype(values):
+        return ""
+    stated = [(line, text) for line, text in zip(assays.table["line"], values, strict=True) if text != ""]
+    found = [value for _, text in stated if (value := number(text)) is not None]
+    codes = len(set(found)) <= MOST_GROUPS and all(value.is_integer() for value in found)
+    if codes or 2 * len(found) < len(stated):
+        return ""
+    odd = [f"{text!r} in line {line}" for line, text in stated if number(text) is None]
+    more = f" and {len(odd) - N_ODD} more" if len(odd) > N_ODD else ""
+    return f"it holds numbers, but also {', '.join(odd[:N_ODD])}{more}; leave empty what was not measured"
 
 
 def patient_columns(assays: Assays, survival: Collection[str]) -> list[str]:
