@@ -160,3 +160,11 @@ def test_a_run_goes_on_with_its_own_fields_alone(data: Path, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r"go on with learned from other fields \(found fields/d3\); resume with"):
         train(cfg, data, tmp_path / "r", resume=True, progress=False)
     assert json.loads((tmp_path / "r" / "run.json").read_text()) == notes
+
+
+def test_no_warning_tells_users_of_what_is_meant(data: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """No field held out, a run that goes on in the middle of an epoch: Lightning warns of both."""
+    args = ["train", "--config", str(CONFIG), "--data", str(data), "--out", str(tmp_path / "r"), "--quiet"]
+    assert main([*args, "--steps", "1"]) == 0
+    assert main([*args, "--steps", "3", "--resume"]) == 0
+    assert [str(w.message) for w in recwarn if "lightning" in w.filename] == []

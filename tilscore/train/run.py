@@ -40,6 +40,9 @@ from tilscore.train.imagenet import load_imagenet
 from tilscore.train.observed import observed
 from tilscore.train.teachers import Teachers, check_start, check_teachers
 
+_NOT_FOR_USERS = ("LeafSpec", "Total length of .* across ranks is zero", "resuming from a checkpoint", "many workers")
+"""Lightning's warnings of what is meant: no held-out fields, crops drawn by seed and step, readers as configured."""
+
 
 class Task(L.LightningModule):
     """The network with its loss, optimiser and validation."""
@@ -193,7 +196,8 @@ def train(
 def _trainer(cfg: TrainConfig, out: Path, callbacks: list[L.Callback], precision: str, *, progress: bool) -> L.Trainer:
     """Lightning's trainer, without its greetings and advertisements."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    for note in _NOT_FOR_USERS:
+        warnings.filterwarnings("ignore", message=f".*{note}")
     return L.Trainer(
         accelerator="auto",
         devices=cfg.devices if torch.cuda.is_available() else 1,
