@@ -66,7 +66,10 @@ def nearest_distances(one: Points, other: Points | None, window: Mask, grid: Gri
 
 
 def edge_distance(points: Points, window: Mask, grid: Grid) -> Values:
-    """[n] distance to the nearest pixel outside the window, the slide's border included; 0 outside it."""
+    """[n] distance to the edge of the window, the slide's border included; 0 outside it.
+
+    From the centre of a point's pixel to that of the nearest pixel outside, less half a pixel: the edge lies between.
+    """
     rows, cols = (np.flatnonzero(window.any(axis=a)) for a in (1, 0))
     if len(rows) == 0:
         return np.zeros(len(points))
@@ -75,4 +78,4 @@ def edge_distance(points: Points, window: Mask, grid: Grid) -> Values:
     away_px = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     col, row = grid.index(points).T
     col, row = np.clip(col - cols[0] + 1, 0, part.shape[1] + 1), np.clip(row - rows[0] + 1, 0, part.shape[0] + 1)
-    return np.asarray(away_px[row, col], np.float64) * grid.mpp
+    return np.maximum(away_px[row, col].astype(np.float64) - 0.5, 0.0) * grid.mpp
