@@ -88,6 +88,23 @@ def test_unevenness() -> None:
     assert unevenness(0 * even, area, min_share=0.5, side_um=100)["gini"] is None
 
 
+def test_the_spread_of_the_intensity_does_not_shrink_with_few_squares() -> None:
+    """In k equal squares it is sqrt((s^2 - m) / m^2), the moment estimate of a mixed Poisson count. In unequal ones
+    its square has the right mean: 1 / a for intensities that are gamma with shape a."""
+    n = np.array([4.0, 9, 1, 16])
+    found = unevenness(n, np.full(4, 0.04), min_share=0.5, side_um=200)["intensity_cv"]
+    assert found == pytest.approx(np.sqrt((n.var(ddof=1) - n.mean()) / n.mean() ** 2))
+    assert unevenness(np.array([9.0, 11]), np.ones(2), min_share=0.5, side_um=1)["intensity_cv"] == 0
+    rng = np.random.default_rng(6)
+    area = np.array([0.01, 0.02, 0.04, 0.04])
+    squared = []
+    for _ in range(3000):
+        count = rng.poisson(20_000 * area * rng.gamma(25, 1 / 25, 4)).astype(float)
+        cv = unevenness(count, area, min_share=0.2, side_um=200)["intensity_cv"]
+        squared.append(cv**2)  # type: ignore[operator]
+    assert np.mean(squared) == pytest.approx(1 / 25, rel=0.06)
+
+
 def test_bands_of_a_straight_border() -> None:
     """Tumour left of x = 400 um: areas and counts of the bands are known exactly."""
     grid = Grid(4.0, 200, 100)

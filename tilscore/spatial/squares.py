@@ -123,7 +123,9 @@ def unevenness(count: Values, area_mm2: Values, *, min_share: float, side_um: fl
     dispersion_index : sum((n - E)^2 / E) / (k - 1) with E = mean density * area; 1 for a Poisson process (variance to
         mean ratio, Fisher's index of dispersion); its p value, both sided, by chi-square.
     intensity_cv : coefficient of variation of the intensity between squares, the Poisson part taken out: sqrt of
-        (sum((n - E)^2) - sum(n)) / sum(E^2), 0 where that is below 0 (Taylor's b = 2 at constant value).
+        (sum((n - E)^2) - N (1 - S2)) / (N^2 (S2 - 2 S3 + S2^2)), 0 where that is below 0, with N the sum of n and Sk
+        that of the k-th powers of the squares' shares of the area, as E is itself made from n. In k equal squares of
+        mean m and variance s^2 (divisor k - 1) it is sqrt((s^2 - m) / m^2).
     gini : of the density, weighted by area: 0 even, towards 1 all in one place (not corrected for the Poisson part).
     """
     known = area_mm2 >= min_share * side_um**2 / 1e6
@@ -133,7 +135,9 @@ def unevenness(count: Values, area_mm2: Values, *, min_share: float, side_um: fl
         return {"n_squares": k, "dispersion_index": None, "dispersion_p": None, "intensity_cv": None, "gini": None}
     expected = a * n.sum() / a.sum()
     x2 = float(((n - expected) ** 2 / expected).sum())
-    extra = float(((n - expected) ** 2).sum() - n.sum()) / float((expected**2).sum())
+    s2, s3 = (float(((a / a.sum()) ** power).sum()) for power in (2, 3))
+    poisson_part = float(n.sum()) * (1 - s2)
+    extra = (float(((n - expected) ** 2).sum()) - poisson_part) / (float(n.sum()) ** 2 * (s2 - 2 * s3 + s2**2))
     return {
         "n_squares": k,
         "dispersion_index": x2 / (k - 1),
