@@ -173,6 +173,18 @@ def test_the_envelope_test_has_its_size() -> None:
         assert g.outside == bool(((c[0] < g.low) | (c[0] > g.high)).any())
 
 
+def test_tied_curves_stay_in_the_envelope_together() -> None:
+    """Of 20 values two are largest and two smallest: each is one of the four most extreme, so p is 4 / 20 for it. At a
+    level of 5 % none of them is rejected, and the envelope holds them all."""
+    values = np.array([9.0, 9, 0, 0, *np.linspace(3, 6, 16)])[:, None]
+    got = global_envelope(values[0], values[1:])
+    assert (got.p, got.outside) == (0.2, False)
+    assert (got.low[0], got.high[0]) == (0, 9)
+    got = global_envelope(values[0], values[1:], level=0.2)
+    assert got.outside
+    assert (got.low[0], got.high[0]) == (3, 6)
+
+
 def test_an_envelope_needs_enough_curves() -> None:
     with pytest.raises(ValueError, match="too few"):
         global_envelope(np.zeros(3), np.zeros((10, 3)))

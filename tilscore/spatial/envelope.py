@@ -51,9 +51,8 @@ def global_envelope(observed: Values, simulated: Values, level: float = 0.05) ->
     curves = np.concatenate([observed[None], simulated])
     depth = extreme_rank_length(curves)
     p = float((depth <= depth[0]).mean())
-    # The curves that stay: all but the level * m most extreme ones.
-    stay = curves[depth > np.sort(depth)[int(level * m + 1e-9) - 1]]
-    stay = stay if len(stay) else curves
+    # The depth of a curve is its p value: those stay that would not be rejected, so that ties leave or stay together.
+    stay = curves[depth > level]
     return Envelope(stay.min(0), stay.max(0), p, bool(p <= level))
 
 
