@@ -133,8 +133,9 @@ class SlideJob:
         write_raster(self.folder / "parts.tif", made.parts.raster, Part)
         write_score(self.folder / "score.json", replace(made.score, stain=stain), self.spec.slide_id, cfg)
         ok, parts, own = made.score.status == "ok", made.parts.raster, self.run.cfg.spatial
-        seen = as_regions(parts, regions)
-        found = spatial_statistics(cells, seen, bed_of(parts), own, min_prob=cfg.min_prob, evaluable=ok)
+        seen, benign = as_regions(parts, regions), parts.mask(Part.BENIGN)
+        more: dict[str, Any] = {"min_prob": cfg.min_prob, "evaluable": ok, "benign": benign}
+        found = spatial_statistics(cells, seen, bed_of(parts), own, **more)
         write_spatial(self.folder / "spatial.json", self.spec.slide_id, found)
         self.notes.setdefault("config", {})["spatial"] = as_values(own)
 

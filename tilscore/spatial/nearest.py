@@ -78,4 +78,4 @@ def edge_distance(points: Points, window: Mask, grid: Grid) -> Values:
     away_px = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     col, row = grid.index(points).T
     col, row = np.clip(col - cols[0] + 1, 0, part.shape[1] + 1), np.clip(row - rows[0] + 1, 0, part.shape[0] + 1)
-    return np.maximum(away_px[row, col].astype(np.float64) - 0.5, 0.0) * grid.mpp
+    return np.asarray(np.maximum(away_px[row, col] - 0.5, 0.0) * grid.mpp, np.float64)
