@@ -132,10 +132,16 @@ class SlideJob:
         made.score.constants["detection_threshold"] = self.notes.get("infer", {}).get("detection_threshold")
         write_raster(self.folder / "parts.tif", made.parts.raster, Part)
         write_score(self.folder / "score.json", replace(made.score, stain=stain), self.spec.slide_id, cfg)
-        ok, parts, own = made.score.status == "ok", made.parts.raster, self.run.cfg.spatial
-        seen, benign = as_regions(parts, regions), parts.mask(Part.BENIGN)
-        more: dict[str, Any] = {"min_prob": cfg.min_prob, "evaluable": ok, "benign": benign}
-        found = spatial_statistics(cells, seen, bed_of(parts), own, **more)
+        parts, own = made.parts.raster, self.run.cfg.spatial
+        found = spatial_statistics(
+            cells,
+            as_regions(parts, regions),
+            bed_of(parts),
+            own,
+            min_prob=cfg.min_prob,
+            evaluable=made.score.status == "ok",
+            benign=parts.mask(Part.BENIGN),
+        )
         write_spatial(self.folder / "spatial.json", self.spec.slide_id, found)
         self.notes.setdefault("config", {})["spatial"] = as_values(own)
 

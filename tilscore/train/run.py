@@ -13,6 +13,7 @@ import cv2
 import lightning as L
 import numpy as np
 import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -40,8 +41,8 @@ from tilscore.train.imagenet import load_imagenet
 from tilscore.train.observed import observed
 from tilscore.train.teachers import Teachers, check_start, check_teachers
 
-_NOT_FOR_USERS = ("LeafSpec", "Total length of .* across ranks is zero", "resuming from a checkpoint", "many workers")
-"""Lightning's warnings of what is meant: no held-out fields, crops drawn by seed and step, readers as configured."""
+_NOT_FOR_USERS = ("LeafSpec", "Total length of .* across ranks is zero")
+"""Lightning's warnings of what is meant, as that nothing is held out, beside those that it is not sure of itself."""
 
 
 class Task(L.LightningModule):
@@ -196,6 +197,7 @@ def train(
 def _trainer(cfg: TrainConfig, out: Path, callbacks: list[L.Callback], precision: str, *, progress: bool) -> L.Trainer:
     """Lightning's trainer, without its greetings and advertisements."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=PossibleUserWarning)
     for note in _NOT_FOR_USERS:
         warnings.filterwarnings("ignore", message=f".*{note}")
     return L.Trainer(
