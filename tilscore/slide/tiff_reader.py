@@ -113,7 +113,7 @@ def is_jpeg(path: Path) -> bool:
     import tifffile
 
     try:
-        with quiet_tifffile(), tifffile.TiffFile(path) as file:
+        with quiet_tifffile(), tifffile.TiffFile(path, is_ndpi=False) as file:
             page: Any = file.pages[0]
             return int(page.compression) == JPEG
     except Exception:  # OpenSlide has the last word
@@ -124,7 +124,8 @@ def _parse(path: Path) -> tuple[tuple[Page, ...], Found, str, int]:
     """The levels of a TIFF, its resolution, what kind of TIFF it is, and how many further images it names."""
     import tifffile
 
-    with quiet_tifffile(), tifffile.TiffFile(path) as file:
+    # Hamamatsu's slides go to OpenSlide; under their suffix tifffile would take any TIFF for one.
+    with quiet_tifffile(), tifffile.TiffFile(path, is_ndpi=False) as file:
         pages: list[Any] = list(islice(file.pages, _MOST_PAGES))
         base = max(pages, key=lambda page: page.imagewidth * page.imagelength)
         why = refusal(base)
