@@ -147,7 +147,7 @@ def test_encodings_and_separators(tmp_path: Path, encoding: str, delimiter: str,
     [
         ("", "", "empty"),
         ("\n\n", "", "empty"),
-        ("path,mpp\n", "", "no slides"),
+        ("path,mpp\n", "", "names no slide"),
         ("file,mpp\na.svs,1\n", "line 1", "no column 'path'"),
         ("path|mpp\na.svs|1\n", "line 1", "no column 'path'"),
         ("a.svs\nb.svs\n", "line 1", "no column 'path'"),
@@ -165,7 +165,7 @@ def test_encodings_and_separators(tmp_path: Path, encoding: str, delimiter: str,
         ("path,specimen\na.svs,biopsy\n", "line 2 column 'specimen'", "write core or excision"),
         ('path\n"a.svs\nb.svs\n', "line 3", "cannot be understood"),
         (b"path\n\0\0a.svs\n", "", "not plain text"),
-        (b"\xff\xfep\0a\0t\0h\0", "", "no slides"),
+        (b"\xff\xfep\0a\0t\0h\0", "", "names no slide"),
         (b"\xff\xfep\0a\0t\0h", "", "not plain text"),
         (b"\xff\xfe\0", "", "not plain text"),
         ("path\n" + "x" * 200_000 + "\n", "line 2", "cannot be understood"),
@@ -250,3 +250,30 @@ def test_excels_hint_of_the_separator(tmp_path: Path) -> None:
     assert listed(tmp_path, "sep=;\npath;mpp\na.svs;0.5\n") == [SlideSpec("a", tmp_path / "a.svs", 0.5)]
     with pytest.raises(UsageError, match="line 3"):
         listed(tmp_path, "sep=;\npath;mpp\n;0.5\n")
+
+
+@pytest.mark.parametrize("name", ["MPP (um/px)", "mpp [µm/px]", "Microns per pixel", "um/px", "µm/px", "mpp_um"])
+def test_a_resolution_is_read_under_its_other_names(tmp_path: Path, name: str) -> None:
+    assert listed(tmp_path, f"path,{name}\na.svs,0.3\n")[0].mpp == 0.3
+
+
+def test_columns_that_are_not_read_are_named(tmp_path: Path) -> None:
+    """A resolution or an area in a column of an unknown name is not passed over without a word."""
+    (tmp_path / "slides.csv").write_text("path,patient_id,Pixel size,,drawn area (QuPath)\na.svs,P1,0.3,,a.geojson\n")
+    said: list[str] = []
+    read_inputs([tmp_path / "slides.csv"], say=said.append)
+    assert len(said) == 1
+    assert said[0].endswith("not read: pixel_size, drawn_area_(qupath)")
+    (tmp_path / "slides.csv").write_text("path,patient_id,arm,mpp,roi\na.svs,P1,x,0.3,\n")
+    read_inputs([tmp_path / "slides.csv"], say=said.append)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("slides.xlsx", "a list is a CSV file"), ("slides.TXT", "a list is a CSV file"), ("slides.csv", "names no slide")],
+)
+def test_a_list_that_is_none(tmp_path: Path, name: str, what: str) -> None:
+    (tmp_path / name).write_text("path,mpp\n")
+    with pytest.raises(UsageError, match=what):
+        read_inputs([tmp_path / name, tmp_path / "a.svs"])

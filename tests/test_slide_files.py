@@ -51,7 +51,8 @@ def test_tiff_under_another_suffix(tmp_path: Path, suffix: str) -> None:
     """A TIFF is what it holds; tifffile takes any that is named .ndpi for Hamamatsu's and finds no page in it."""
     path = write_tiff(tmp_path / f"x.{suffix}", noise(), mpp=0.5)
     with open_slide(path) as slide:
-        assert slide.reader == "tiff" and slide.mpp == pytest.approx(0.5)
+        assert slide.reader == "tiff"
+        assert slide.mpp == pytest.approx(0.5)
         assert (slide.read(slide.level0.window) == noise()).mean() > 0.9
 
 

@@ -1,9 +1,9 @@
 """From what is typed to the slides of a run: files, folders, and CSV lists.
 
 A list has a header line with a column `path` (or `slide`) and, if wanted, `slide_id`, `mpp`, `roi`, `site`, `specimen`
-and `stain`; other columns are left alone, so that the manifest of a cohort is a list too. Relative paths start at the
-folder of the list. A slide that does not exist is no error here: it becomes a failed slide of the run, and the others
-finish. Slides of another stain than H&E are passed over, and this is said.
+and `stain`; other columns are left alone, so that the manifest of a cohort is a list too, and those that no manifest
+has are named. Relative paths start at the folder of the list. A slide that does not exist is no error here: it becomes
+a failed slide of the run, and the others finish. Slides of another stain than H&E are passed over, and this is said.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tilscore.errors import UsageError, printable
+from tilscore.inputs import words
 from tilscore.inputs.names import PICTURE_SUFFIXES, SLIDE_SUFFIXES, unique_ids
 from tilscore.inputs.words import MISSING, advice, canonical, column_names, is_missing, is_scored, split_hint
 from tilscore.slide.base import SlideSpec
 from tilscore.slide.mpp import GIVEN_RANGE, number
 
 LIST_SUFFIXES = {".csv", ".tsv"}
+NO_LIST_SUFFIXES = {".txt", ".xlsx", ".xls", ".ods"}
+"""What a list must be saved from; no slide has such a name."""
 RESULT_MARKS = {"score.json", "provenance.json"}
 """A folder with one of these files is a result of a run, finished or not, and is not searched."""
 PHANTOM_MARK, PHANTOM_MAP = ".truth.json", ".regions.tif"
@@ -79,7 +82,7 @@ def read_inputs(
     rows: list[_Row] = []
     unread: dict[str, list[Path]] = {_LINKED: [], _BESIDE: []}
     for item in inputs:
-        rows += _rows(Path(item), unread)
+        rows += _rows(Path(item), unread, say)
     if not rows:
         raise UsageError("no slides were given", do="name slides, a folder of slides, or a CSV list")
     _say_unread(unread, {*map(Path, inputs), *(row.path for row in rows)}, say)
@@ -128,7 +131,7 @@ def _say_unread(unread: dict[str, list[Path]], read: set[Path], say: Callable[[s
             say(f"tilscore: {why} (name them to have them read): {printable(shown, 500)}")
 
 
-def _rows(item: Path, unread: dict[str, list[Path]]) -> list[_Row]:
+def _rows(item: Path, unread: dict[str, list[Path]], say: Callable[[str], object]) -> list[_Row]:
     if os.path.isdir(item) and item.suffix.lower() != ".zarr":
         found = [_Row(path, str(path)) for path in slides_in(item, unread)]
         if not found:
@@ -136,7 +139,13 @@ def _rows(item: Path, unread: dict[str, list[Path]]) -> list[_Row]:
             raise UsageError("no slides in this folder", where=item, do=f"looked for {names}")
         return found
     if item.suffix.lower() in LIST_SUFFIXES:
-        return list(_list_rows(item))
+        listed = list(_list_rows(item, say))
+        if not listed:
+            raise UsageError("list names no slide", where=item, do="every line below the first names one")
+        return listed
+    if item.suffix.lower() in NO_LIST_SUFFIXES:
+        do = "save it as CSV, with a header line and a column 'path'"
+        raise UsageError("no slide, and a list is a CSV file", where=item, found=item.suffix, do=do)
     return [_Row(item, str(item))]
 
 
@@ -170,12 +179,12 @@ def slides_in(folder: Path, unread: dict[str, list[Path]] | None = None) -> list
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 
-def _list_rows(path: Path) -> Iterator[_Row]:
+def _list_rows(path: Path, say: Callable[[str], object]) -> Iterator[_Row]:
     said, text = split_hint(_read_text(path))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text, said), strict=True)
     try:
         header = column_names(next(reader))
-        _check_columns(path, header)
+        _check_columns(path, header, say)
         for values in reader:
             if any(value.strip() for value in values):
                 yield _row(path, reader.line_num + bool(said), header, values)
@@ -219,10 +228,14 @@ def _delimiter(path: Path, text: str, said: str = "") -> str:
     )
 
 
-def _check_columns(path: Path, header: list[str]) -> None:
+def _check_columns(path: Path, header: list[str], say: Callable[[str], object]) -> None:
     for name in ("path", "slide_id", "mpp", "roi", "site", "specimen", "stain"):
         if header.count(name) > 1:
             raise UsageError(f"column {name!r} is there twice", where=f"{path} line 1", do="rename one of them")
+    others = [name for name in dict.fromkeys(header) if name and name not in words.COLUMNS]
+    shown = ", ".join(others[:10]) + (f" and {len(others) - 10} more" if len(others) > 10 else "")
+    if others:
+        say(f"tilscore: {path}: columns that are not read: {printable(shown, 500)}")
 
 
 def _row(path: Path, line: int, header: list[str], values: list[str]) -> _Row:

@@ -50,7 +50,13 @@ COLUMN_SYNONYMS = {
     "treatment_arm": "arm",
     "mpp_um": "mpp",
     "um_per_px": "mpp",
+    "um/px": "mpp",
+    "\N{GREEK SMALL LETTER MU}m/px": "mpp",
+    "micron_per_pixel": "mpp",
+    "microns_per_pixel": "mpp",
     "annotation": "roi",
+    "roi_file": "roi",
+    "roi_path": "roi",
     "best_response": "response",
 }
 """Other names of columns, after `column_names` made them lower case with underscores."""
@@ -135,10 +141,18 @@ def split_hint(text: str) -> tuple[str, str]:
 
 
 def column_names(header: Iterable[str]) -> list[str]:
-    """Columns as tilscore knows them: lower case, underscores; a synonym only where the name itself is not there."""
-    names = [re.sub(r"[\s_-]+", "_", unicodedata.normalize("NFKC", name).casefold()).strip("_") for name in header]
+    """Columns as tilscore knows them: lower case, underscores; a synonym only where the name itself is not there.
+
+    A unit in brackets behind a name that is known is passed over: `MPP (um/px)` is `mpp`.
+    """
+    names = [_without_unit(re.sub(r"[\s_-]+", "_", _plain(name)).strip("_")) for name in header]
     there = set(names)
     return [name if (other := COLUMN_SYNONYMS.get(name, name)) in there else other for name in names]
+
+
+def _without_unit(name: str) -> str:
+    bare = re.sub(r"_?[(\[][^()\[\]]*[)\]]$", "", name)
+    return bare if bare in COLUMNS or bare in COLUMN_SYNONYMS else name
 
 
 def is_missing(text: str) -> bool:
