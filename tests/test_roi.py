@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,14 @@ def test_a_gzipped_drawing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 GRID = Grid(4.0, 60, 50)
 
 
+def test_a_zipped_drawing_is_said_to_be_one(tmp_path: Path) -> None:
+    path = tmp_path / "area.geojson.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("area.geojson", json.dumps(polygon(SQUARE)))
+    with pytest.raises(AnnotationError, match="is a zip archive; unpack it"):
+        read_areas(path, LEVEL0)
+
+
 def ring(*points: tuple[float, float]) -> np.ndarray:
     return np.array([*points, points[0]], float)
 
@@ -213,8 +222,8 @@ def test_what_nobody_drew_is_no_area(tmp_path: Path, told: str, by_id: bool) -> 
     other = {"type": "Feature", "geometry": polygon(SQUARE), "properties": {"classification": {"name": "Tumor"}}}
     other |= {"id": told} if by_id else {}
     other["properties"] |= {} if by_id else {"objectType": told}
-    with pytest.raises(AnnotationError, match="holds no polygon"):
-        read_areas(write(tmp_path, [other]), LEVEL0)
+    with pytest.raises(AnnotationError, match=rf"no drawn area.*found 2, the first of type {told}\); export"):
+        read_areas(write(tmp_path, [other, other]), LEVEL0)
     area = {"type": "Feature", "id": "PathAnnotationObject", "geometry": polygon(SQUARE), "properties": {}}
     area["properties"] = {"objectType": "annotation", "classification": {"name": "DCIS"}}
     assert list(read_areas(write(tmp_path, [other, area]), LEVEL0)) == ["benign"]

@@ -82,27 +82,33 @@ def read_areas(path: Path, level0: Grid, bounds_um: BoxUm | None = None) -> dict
         nothing here.
     """
     areas: dict[str, list[Polygon]] = {}
+    undrawn: list[str] = []
     value = read_geojson(path, LARGEST_BYTES, _DO)
-    for kind, part in _by_kind(value, path):
+    for kind, part in _by_kind(value, path, undrawn):
         found = _on_slide(part, path, level0, bounds_um)
         if found:
             areas.setdefault(kind, []).extend(found)
+    if not areas and undrawn:
+        what, do = "holds no drawn area, only objects that nobody drew", "export QuPath's annotations"
+        raise AnnotationError(what, where=path, found=f"{len(undrawn)}, the first of type {undrawn[0]}", do=do)
     if not areas:
         raise AnnotationError("holds no polygon", where=path, do="draw an area, not points or lines")
     return areas
 
 
-def _by_kind(value: Any, path: Path, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Features with what they are for; a bare geometry is `roi`."""
+def _by_kind(value: Any, path: Path, undrawn: list[str], depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Features with what they are for; a bare geometry is `roi`. `undrawn` takes the types of what nobody drew."""
     if depth > 8:
         raise AnnotationError("is nested too deeply", where=path, do=_DO)
     kind = value.get("type") if isinstance(value, dict) else None
     if isinstance(value, list) or kind == "FeatureCollection":
         for one in value if isinstance(value, list) else value.get("features") or []:
-            yield from _by_kind(one, path, depth + 1)
+            yield from _by_kind(one, path, undrawn, depth + 1)
     elif kind == "Feature":
         drawn = object_kind(value) == "annotation"
-        if drawn and any(True for _ in _polygons(value, path)):  # the class of a point or a line does not matter
+        if not drawn:
+            undrawn.append(str(_object_type(value) or value.get("id")))
+        elif any(True for _ in _polygons(value, path)):  # the class of a point or a line does not matter
             yield _kind(value.get("properties"), path), value
     else:
         yield "roi", value
@@ -177,6 +183,8 @@ def read_geojson(path: Path, largest: int, do: str) -> Any:
         if path.stat().st_size > largest:
             raise AnnotationError("too large for a drawing", where=path, found=f"{path.stat().st_size} bytes", do=do)
         raw = _unpacked(path, largest)
+        if raw.startswith(b"PK\x03\x04"):
+            raise AnnotationError("is a zip archive", where=path, do="unpack it, or export without compression")
         if len(raw) > largest:
             raise AnnotationError("too large for a drawing", where=path, found=f"over {largest} bytes unpacked", do=do)
         return json.loads(raw.decode("utf-8-sig"))
