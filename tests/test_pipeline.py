@@ -227,6 +227,18 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert error.count("\n") == 1
 
 
+def test_an_empty_name_is_not_the_folder_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script whose variable is not set (`--out "$RESULTS"`) must not write where it stands."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        main(["tissue", "x.svs", "--out", ""])
+    assert caught.value.code == 2
+    assert "--out: is empty" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_key_of_the_settings_names_the_nearest(
     phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

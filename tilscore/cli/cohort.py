@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tilscore.cli.parsing import Verbs
+from tilscore.cli.parsing import Verbs, out_path
 from tilscore.config import load_config
 from tilscore.errors import UsageError
 
@@ -56,7 +56,7 @@ def _add_analyse(parts: Verbs) -> None:
     verb = parts.add_parser("analyse", help="paired change, models and tables of a cohort")
     verb.add_argument("manifest", type=Path, metavar="slides.csv")
     verb.add_argument("--results", type=Path, required=True, help="results folder of `run`, or its scores.csv")
-    verb.add_argument("--out", type=Path, required=True, metavar="COHORT", help="folder for tables and page")
+    verb.add_argument("--out", type=out_path, required=True, metavar="COHORT", help="folder for tables and page")
     verb.add_argument("--measurement-sd", type=float, metavar="POINTS", help="known SD of repeated sTIL measurements")
     verb.add_argument("--config", type=Path, help="YAML with any other setting")
     verb.set_defaults(do=analyse)
@@ -88,7 +88,7 @@ def _add_assays(parts: Verbs) -> None:
 def _scored(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("manifest", type=Path, metavar="slides.csv")
     verb.add_argument("--results", type=Path, required=True, help="results folder of `run`, or its scores.csv")
-    verb.add_argument("--out", type=Path, required=True, metavar="COHORT", help="folder for the tables")
+    verb.add_argument("--out", type=out_path, required=True, metavar="COHORT", help="folder for the tables")
     verb.add_argument("--timepoint", default="baseline")
     verb.add_argument("--measure", choices=("density", "stil", "calibrated"), default="density")
 
@@ -107,7 +107,7 @@ def _add_agree(parts: Verbs) -> None:
     verb.add_argument("--machine", metavar="NAME", help="a reader, a column, or FILE.csv[:COLUMN]")
     verb.add_argument("--scale", type=float, help="factor to percent (default: 100 where all scores lie in 0..1)")
     verb.add_argument("--json", action="store_true", help="print JSON")
-    verb.add_argument("--out", type=Path, metavar="FOLDER", help="write JSON, text, pairs and plots")
+    verb.add_argument("--out", type=out_path, metavar="FOLDER", help="write JSON, text, pairs and plots")
     verb.set_defaults(do=agree)
 
 
@@ -119,7 +119,7 @@ def _add_calibrate(parts: Verbs) -> None:
     verb.add_argument("--group", metavar="COL", default="patient_id", help="what folds keep together")
     verb.add_argument("--where", metavar="QUERY", help="pandas query of the rows to keep")
     verb.add_argument("--scale", type=float, help="factor of the truth to percent")
-    verb.add_argument("--out", type=Path, required=True, metavar="calibration.json")
+    verb.add_argument("--out", type=out_path, required=True, metavar="calibration.json")
     verb.set_defaults(do=calibrate)
 
 

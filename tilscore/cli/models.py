@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilscore import NOTE
-from tilscore.cli.parsing import Verbs
+from tilscore.cli.parsing import Verbs, out_path
 
 if TYPE_CHECKING:
     from tilscore.modelstore import Model
@@ -52,7 +52,7 @@ def add(verbs: Verbs) -> None:
     one = what.add_parser("export", help="write a model as ONNX and TorchScript for other programs")
     one.add_argument("name", help=_ADDRESS)
     one.add_argument("--format", choices=("onnx", "torchscript", "all"), default="all", help="(default: %(default)s)")
-    one.add_argument("--out", type=Path, required=True, help="folder to write to")
+    one.add_argument("--out", type=out_path, required=True, help="folder to write to")
     one.set_defaults(do=export)
 
 

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TypeAlias
 
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """Where a verb is added: `verbs.add_parser(name, help=...)`, then `set_defaults(do=function)` on what it returns."""
 
 TURNS_HELP = "average the network over N turned and mirrored views: 1 (default), 2, 4 or 8; N times the work"
+
+
+def out_path(text: str) -> Path:
+    """Where results go; an empty name, as of a shell variable that is not set, would be the folder at hand."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; name a folder ('.' for this one)")
+    return Path(text)

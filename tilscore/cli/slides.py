@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tilscore import NOTE
-from tilscore.cli.parsing import TURNS_HELP, Verbs
+from tilscore.cli.parsing import TURNS_HELP, Verbs, out_path
 from tilscore.config import load_config
 from tilscore.errors import TilscoreError, UsageError
 from tilscore.modelstore import DEFAULT_MODEL
@@ -40,7 +40,7 @@ def _slide_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "slides", nargs="+", metavar="SLIDE", help="slides, a folder of slides, or a CSV with a column path"
     )
-    verb.add_argument("--out", type=Path, required=True, help="results folder; one folder a slide in it")
+    verb.add_argument("--out", type=out_path, required=True, help="results folder; one folder a slide in it")
     text = "microns per pixel of level 0, where the list does not say; it wins over what the files state"
     verb.add_argument("--mpp", type=float, help=text)
     verb.add_argument(
@@ -89,7 +89,7 @@ def _add_explain(verbs: Verbs) -> None:
     text = "print how each number of a slide was made, term by term, counted again from its artefacts"
     verb = verbs.add_parser("explain", help=text, description=f"{text}. {NOTE}")
     verb.add_argument("slide", metavar="SLIDE", help="a slide, its name, or its folder of results")
-    verb.add_argument("--out", type=Path, help="results folder; not needed with a folder of results")
+    verb.add_argument("--out", type=out_path, help="results folder; not needed with a folder of results")
     verb.add_argument("--json", action="store_true", help="as JSON")
     verb.set_defaults(do=explain)
 

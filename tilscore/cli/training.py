@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilscore.cli.parsing import TURNS_HELP, Verbs
+from tilscore.cli.parsing import TURNS_HELP, Verbs, out_path
 from tilscore.config import load_config
 from tilscore.errors import DataError, UsageError
 
@@ -26,7 +26,7 @@ def _add_train(verbs: Verbs) -> None:
     verb = verbs.add_parser("train", help="train a model on annotated tiles")
     verb.add_argument("--config", type=Path, required=True, help="a YAML of configs/train")
     verb.add_argument("--data", type=Path, required=True, help="folder that holds the sets' folders")
-    verb.add_argument("--out", type=Path, help="run folder, of this run alone")
+    verb.add_argument("--out", type=out_path, help="run folder, of this run alone")
     verb.add_argument("--describe", action="store_true", help="tell what the sets hold and how they are read; no run")
     verb.add_argument("--fold", type=int, help="part to hold out for validation; without it all is trained on")
     verb.add_argument("--steps", type=int, help="optimiser steps, instead of the config's")
@@ -56,7 +56,7 @@ def _add_evaluate(verbs: Verbs) -> None:
     verb.add_argument("--turns", type=int, default=1, metavar="N", help=TURNS_HELP)
     verb.add_argument("--int8", action="store_true", help="as `tilscore run` computes on a CPU; without it, in float32")
     verb.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="draws for the intervals")
-    verb.add_argument("--out", type=Path, help="write the figures with their intervals as JSON")
+    verb.add_argument("--out", type=out_path, help="write the figures with their intervals as JSON")
     verb.add_argument("--html", type=Path, help="write them as a page, with pictures of the worst errors")
     verb.add_argument(
         "--calibrate",
