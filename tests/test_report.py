@@ -103,6 +103,15 @@ def test_every_overlay_can_be_switched_off(panels: Panels):
     assert len(ids) == len(set(ids)) == 3 + len(panels.fields)
 
 
+def test_the_numbers_stand_in_full_rows(panels: Panels):
+    """On the screen as on paper: none is left alone in a row of its own."""
+    html = render_report(panels, AScore(), title("s"), NOTES)
+    n = len(re.findall(r'class="card[ "]', html))
+    across = [int(v) for v in re.findall(r"\.cards \{[^}]*repeat\((\d+), 1fr\)", html)]
+    assert n > 6
+    assert across == [(n + 1) // 2] * 2
+
+
 def test_a_slide_without_score_shows_no_number(panels: Panels):
     score = replace(AScore(), status="not_evaluable", reasons=("stroma_too_small",))
     html = render_report(replace(panels, heat=None), score, title("s"), NOTES)
