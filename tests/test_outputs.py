@@ -122,6 +122,18 @@ def write_many(path: Path, name: str, n: int) -> None:
         update_scores(path, [failed_row(f"{name}{i}", "mpp")])
 
 
+@pytest.mark.parametrize("text", ["", "\n\n", "\ufeff"])
+def test_an_empty_table_is_filled(tmp_path: Path, text: str) -> None:
+    """As a full disk, or a program that was stopped, leaves one."""
+    path = tmp_path / "scores.csv"
+    path.write_text(text, encoding="utf-8")
+    update_scores(path, [{"slide_id": "a", "status": "ok", "reasons": ""}])
+    assert [row["slide_id"] for row in read_rows(path)] == ["a"]
+    path.write_text("\na,ok\n", encoding="utf-8")
+    with pytest.raises(OutputError, match="is not a table"):
+        update_scores(path, [{"slide_id": "b", "status": "ok", "reasons": ""}])
+
+
 def test_two_runs_write_one_table(tmp_path: Path) -> None:
     """Without the lock rows of one run are lost to the other."""
     path = tmp_path / "scores.csv"

@@ -87,12 +87,13 @@ def _read(path: Path) -> list[dict[str, str]]:
         # Spreadsheets put a byte order mark in front.
         with open(path, newline="", encoding="utf-8-sig") as f:
             reader = csv.DictReader(f)
-            rows = list(reader)
+            rows, names = list(reader), tuple(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as err:
         raise OutputError("cannot be read", where=path, found=err, do=do) from err
-    names = tuple(reader.fieldnames or ())
+    if not names and not rows:  # an empty file: nothing is lost
+        return []
     if names not in (COLUMNS_1, COLUMNS) or any(set(row) != set(names) for row in rows):
-        raise OutputError("is not a table of this version", where=path, found=reader.fieldnames, do=do)
+        raise OutputError("is not a table of this version", where=path, found=list(names), do=do)
     return [{name: row.get(name, "") for name in COLUMNS} for row in rows]
 
 
