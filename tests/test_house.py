@@ -11,7 +11,7 @@ REPO = Path(__file__).parents[1]
 PACKAGE = REPO / "tilscore"
 FLOORS = [
     {"errors", "labels", "space", "files", "config", "masks", "stats"},
-    {"pyramid", "raster", "cells", "slide", "modelcard"},
+    {"pyramid", "raster", "cells", "slide", "modelcard", "qupath"},
     {"focus", "tissue", "stain", "phantom", "roi", "geojson", "inputs", "info", "blocks", "blockreader"},
     {"datasets", "augment", "nets", "quantise", "targets", "metrics", "peaks"},
     {"modelstore", "backends", "infer", "evaluate", "runpictures", "train"},

@@ -1,12 +1,9 @@
-"""Drawn areas: GeoJSON as QuPath writes it, with what each area is for."""
+"""Areas drawn on a slide, with what each is for: QuPath's GeoJSON to polygons in microns."""
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.errors import AnnotationError
+from tilscore.qupath import bare, base_class, by_name, object_kind, object_type, read_geojson
 from tilscore.space import BoxUm, Grid
 
 LARGEST_BYTES = 200_000_000
@@ -36,37 +34,7 @@ _NAMES = {
 }
 """What an area is for, and the class names that say so; capitals, blanks and signs make no difference."""
 KINDS = tuple(_NAMES)
-_OBJECTS = {
-    "annotation": "annotation, path annotation object",
-    "nucleus": "cell, detection, path cell object, path detection object",
-    "other": "tile, path tile object, tma core, tma core object, path tma core, path tma core object, path root object",
-}
-"""QuPath's types of objects: what somebody drew, one nucleus each whatever its shape, and what nobody drew."""
-
-
-def _bare(name: str) -> str:
-    return "".join(c for c in name.lower() if c.isalnum())
-
-
-def _by_name(names: Mapping[str, str]) -> dict[str, str]:
-    return {_bare(name): kind for kind, words in names.items() for name in words.split(", ")}
-
-
-_KIND_OF, _OBJECT_OF = _by_name(_NAMES), _by_name(_OBJECTS)
-
-
-def object_kind(feature: Mapping[str, Any]) -> str:
-    """`annotation`, `nucleus` or `other`, by the type of a QuPath object; of old files by its `id`.
-
-    An object that tells neither was drawn.
-    """
-    told, ident = ((_bare(str(v)) if v else "") for v in (_object_type(feature), feature.get("id")))
-    return _OBJECT_OF.get(told, "other") if told else _OBJECT_OF.get(ident, "annotation")
-
-
-def _object_type(feature: Mapping[str, Any]) -> Any:
-    properties = feature.get("properties")
-    return properties.get("objectType") if isinstance(properties, dict) else None
+_KIND_OF = by_name(_NAMES)
 
 
 def read_areas(path: Path, level0: Grid, bounds_um: BoxUm | None = None) -> dict[str, list[Polygon]]:
@@ -107,7 +75,7 @@ def _by_kind(value: Any, path: Path, undrawn: list[str], depth: int = 0) -> Iter
     elif kind == "Feature":
         drawn = object_kind(value) == "annotation"
         if not drawn:
-            undrawn.append(str(_object_type(value) or value.get("id")))
+            undrawn.append(str(object_type(value) or value.get("id")))
         elif any(True for _ in _polygons(value, path)):  # the class of a point or a line does not matter
             yield _kind(value.get("properties"), path), value
     else:
@@ -120,24 +88,12 @@ def _kind(properties: Any, path: Path) -> str:
     given = properties.get("classification")
     word = base_class(given)
     if not word and not (isinstance(given, dict) and given and given.keys().isdisjoint(("name", "names"))):
-        return _KIND_OF.get(_bare(str(properties.get("name") or "")), "roi")
-    kind = _KIND_OF.get(_bare(word))
+        return _KIND_OF.get(bare(str(properties.get("name") or "")), "roi")
+    kind = _KIND_OF.get(bare(word))
     if kind is None:
         known = ", ".join(names.split(", ")[0] for names in _NAMES.values())
         raise AnnotationError("an area of a class that means nothing here", where=path, found=given, do=f"use {known}")
     return kind
-
-
-def base_class(classification: Any) -> str:
-    """Base class of QuPath's classification, "" where there is none.
-
-    It is told as `{"name": "Tumor: Positive"}`, `{"names": ["Tumor", "Positive"]}` or a text.
-    """
-    if isinstance(classification, dict):
-        names = classification.get("names")
-        classification = names[0] if isinstance(names, list) and names else classification.get("name")
-    text = "" if classification is None else str(classification).split(":")[0].strip()
-    return "" if text.lower() in ("unclassified", "none") else text
 
 
 def _on_slide(value: Any, path: Path, level0: Grid, bounds_um: BoxUm | None) -> list[Polygon]:
@@ -167,43 +123,6 @@ def _clip(shape: Any, slide: Any) -> list[Polygon]:
     inside = shape.intersection(slide)
     pieces = [p for p in getattr(inside, "geoms", [inside]) if p.geom_type == "Polygon"]
     return [[np.asarray(ring.coords) for ring in (p.exterior, *p.interiors)] for p in pieces]
-
-
-def read_geojson(path: Path, largest: int, do: str) -> Any:
-    """What a GeoJSON file holds, gzipped or not, of at most `largest` bytes unpacked.
-
-    Raises
-    ------
-    AnnotationError : no such file, one that is larger or damaged, or no JSON; `do` says what helps.
-    """
-    try:
-        if not path.is_file():  # a pipe would be waited for
-            what = "not a file" if path.exists() else "no such file"
-            raise AnnotationError(what, where=path, do="check the path")
-        if path.stat().st_size > largest:
-            raise AnnotationError("too large for a drawing", where=path, found=f"{path.stat().st_size} bytes", do=do)
-        raw = _unpacked(path, largest)
-        if raw.startswith(b"PK\x03\x04"):
-            raise AnnotationError("is a zip archive", where=path, do="unpack it, or export without compression")
-        if len(raw) > largest:
-            raise AnnotationError("too large for a drawing", where=path, found=f"over {largest} bytes unpacked", do=do)
-        return json.loads(raw.decode("utf-8-sig"))
-    except (gzip.BadGzipFile, zlib.error, EOFError, ValueError, RecursionError) as err:
-        raise AnnotationError("is not GeoJSON", where=path, found=str(err) or type(err).__name__, do=do) from err
-    except OSError as err:
-        raise AnnotationError("cannot be read", where=path, found=err.strerror, do="check the file's rights") from err
-
-
-def _unpacked(path: Path, largest: int) -> bytearray:
-    """The bytes of a file, unpacked where it is gzipped; no more than a piece beyond `largest`."""
-    out = bytearray()
-    with path.open("rb") as held:
-        packed = held.read(2) == b"\x1f\x8b"
-        held.seek(0)
-        source = gzip.GzipFile(fileobj=held) if packed else held
-        while len(out) <= largest and (piece := source.read(1 << 20)):
-            out += piece
-    return out
 
 
 def _polygons(value: Any, path: Path, depth: int = 0) -> Iterator[Polygon]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.errors import AnnotationError
-from tilscore.roi import base_class, object_kind, read_geojson
+from tilscore.qupath import base_class, object_kind, read_geojson
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
