@@ -13,6 +13,7 @@ import pandas as pd
 from tilscore.cohort.assays.outcomes import NO_UNIT
 from tilscore.cohort.assays.tests import adjustable, not_evaluable
 from tilscore.cohort.rank.expected import LEVEL_SIDES, matrix
+from tilscore.stats.survival import kaplan_meier_curve, proportional_hazards_p
 
 N_EVENTS_LOGRANK = 5
 """Fewest events for a log-rank test."""
@@ -20,6 +21,8 @@ N_EVENTS_PER_TERM = 10
 """Events wanted for each coefficient of a Cox model (Peduzzi et al. 1995)."""
 N_MIN_GROUP = 5
 """Fewest patients of a Kaplan-Meier curve."""
+_TO_THE_END = {"precision": 1e-12, "r_precision": 1e-15}
+"""Of the steps to the coefficients, so that all digits that are written hold."""
 KM_COLUMNS = ["outcome", "group", "n", "time", "unit", "n_at_risk", "n_events", "survival", "low", "high"]
 COX_COLUMNS = [
     *("outcome", "model", "term", "n", "n_events", "coefficient", "se", "hazard_ratio", "low", "high", "p", "ph_p"),
@@ -47,28 +50,23 @@ def kaplan_meier(
     test: dict[str, Any] = {"test": "log_rank", "n": len(frame), "method": "groups by the score's quantiles"}
     if len(frame) < n_groups * N_MIN_GROUP or np.ptp(frame["y"]) == 0:
         return [], test | not_evaluable(f"too_few: {len(frame)} patients"), []
-    from lifelines import KaplanMeierFitter
     from lifelines.statistics import multivariate_logrank_test
-    from lifelines.utils import median_survival_times
 
     group = split(frame, n_groups)
     rows, summary = [], []
     for name in dict.fromkeys(w for w in ("low", "middle", "high") if (group == w).any()):
         part = frame[group == name]
-        fit = KaplanMeierFitter().fit(part["time"], part["event"])
-        limits = fit.confidence_interval_survival_function_
-        table = fit.event_table
-        for i, time in enumerate(table.index):
-            at = {"outcome": outcome, "group": name, "n": len(part), "time": float(time), "unit": unit}
-            at |= {"n_at_risk": int(table["at_risk"].iloc[i]), "n_events": int(table["observed"].iloc[i])}
-            survival = float(fit.survival_function_.iloc[i, 0])
-            rows.append(at | {"survival": survival, "low": float(limits.iloc[i, 0]), "high": float(limits.iloc[i, 1])})
-        between = [float(v) for v in np.ravel(median_survival_times(limits))]
+        curve = kaplan_meier_curve(part["time"], part["event"])
+        for i, time in enumerate(curve.time.tolist()):
+            at = {"outcome": outcome, "group": name, "n": len(part), "time": time, "unit": unit}
+            at |= {"n_at_risk": int(curve.n_at_risk[i]), "n_events": int(curve.n_events[i])}
+            limits = {"low": float(curve.low[i]), "high": float(curve.high[i])}
+            rows.append(at | {"survival": float(curve.survival[i])} | limits)
+        medians = dict(zip(("median", "median_low", "median_high"), map(_finite, curve.median), strict=True))
         summary.append(
             {"outcome": outcome, "group": name, "n": len(part), "n_events": int(part["event"].sum())}
-            | {"median": _finite(fit.median_survival_time_), "median_low": _finite(min(between))}
-            | {"median_high": _finite(max(between)), "least": part["shown"].min(), "most": part["shown"].max()}
-            | {"unit": unit}
+            | medians
+            | {"least": part["shown"].min(), "most": part["shown"].max(), "unit": unit}
         )
     n_events = int(frame["event"].sum())
     small = [s["group"] for s in summary if s["n"] < N_MIN_GROUP]
@@ -117,7 +115,7 @@ def cox(frame: pd.DataFrame, outcome: str, unit: str) -> list[dict[str, Any]]:
 def fit_cox(table: pd.DataFrame, time: str, event: str) -> list[dict[str, Any]]:
     """Cox regression (ties by Efron) on all other columns; one row a coefficient.
 
-    `ph_p` tests proportional hazards: Schoenfeld residuals against the rank of time (Grambsch & Therneau 1994).
+    `ph_p` tests proportional hazards (Grambsch & Therneau 1994; see `stats.survival`).
 
     Parameters
     ----------
@@ -125,14 +123,13 @@ def fit_cox(table: pd.DataFrame, time: str, event: str) -> list[dict[str, Any]]:
     """
     from lifelines import CoxPHFitter
     from lifelines.exceptions import ConvergenceError
-    from lifelines.statistics import proportional_hazard_test
 
     terms = [c for c in table.columns if c not in (time, event)]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            fit = CoxPHFitter().fit(table, time, event)
-            test = proportional_hazard_test(fit, table, time_transform="rank").summary["p"]
+            fit = CoxPHFitter().fit(table, time, event, fit_options=_TO_THE_END)
+            beta = fit.params_[terms]
             concordance = float(fit.concordance_index_)  # none where all events are at the last time
         except (ConvergenceError, np.linalg.LinAlgError, ValueError, ZeroDivisionError) as err:
             return [{"term": t} | not_evaluable(f"the model cannot be fitted: {_first_line(err)}") for t in terms]
@@ -140,9 +137,10 @@ def fit_cox(table: pd.DataFrame, time: str, event: str) -> list[dict[str, Any]]:
     if said:
         return [{"term": t} | not_evaluable(f"the model did not converge: {said[0]}") for t in terms]
     found = fit.summary
+    constant = proportional_hazards_p(table[terms], table[time], table[event], beta)
     rows = []
-    for term in terms:
-        one, ph = found.loc[term], float(test.loc[term])
+    for term, ph in zip(terms, constant.tolist(), strict=True):
+        one = found.loc[term]
         row: dict[str, Any] = {"term": term, "coefficient": one["coef"], "se": one["se(coef)"], "p": one["p"]}
         row |= {"hazard_ratio": one["exp(coef)"], "low": one["exp(coef) lower 95%"], "high": one["exp(coef) upper 95%"]}
         row |= {"ph_p": ph, "concordance": concordance, "status": "ok"}
