@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from tilscore.cohort.paired.missing import missing_tests
+from tilscore.cohort.paired.pairs import AnalyseConfig
 from tilscore.stats.paired import difference, mover, signed_rank
 
 
@@ -69,3 +72,16 @@ def test_exact_level_and_coverage_hold_with_ties() -> None:
     found = [signed_rank(d) for d in draws]
     assert 0.03 < np.mean(rejected) <= 0.05 + 3 * (0.05 * 0.95 / 1500) ** 0.5
     assert np.mean([f.low <= 2 <= f.high for f in found]) > 0.95
+
+
+def test_missingness_is_exact_in_small_cohorts() -> None:
+    """R 4.2.2: `wilcox.test(lack, have)` gives W = 20 and p = 0.00356044548, exact; 0.0051 by its approximation."""
+    lack = [2.1, 3.4, 1.9, 5.6, 4.4, 3.1, 2.8, 6.2, 5.1, 4.9, 3.9]
+    have = [3.3, 4.1, 6.6, 7.2, 5.9, 6.1, 4.7, 8.0, 7.7, 5.5, 6.9, 9.1]
+    first = pd.DataFrame({"timepoint": "baseline", "til_density_per_mm2": [*lack, *have]})
+    first["patient_id"] = [f"P{i}" for i in first.index]
+    later = first.iloc[len(lack) :].assign(timepoint="post")
+    row = missing_tests(pd.concat([first, later], ignore_index=True), AnalyseConfig())[0]
+    assert (row["test"], row["statistic"], row["n_pairs"]) == ("missing_rank", 20, 12)
+    assert row["p"] == pytest.approx(0.00356044548, rel=1e-7)
+    assert "exact" in row["method"]

@@ -13,6 +13,7 @@ from scipy import stats
 
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, to_scale
 from tilscore.inputs.words import order
+from tilscore.stats.twosample import rank_sum
 
 Floats = NDArray[np.float64]
 N_MIN_GROUP = 3
@@ -85,10 +86,9 @@ def missing_tests(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> list[dict[str, 
 
 
 def _rank(lack: Floats, paired: Floats) -> dict[str, Any]:
-    test = stats.mannwhitneyu(lack, paired, alternative="two-sided")
-    share = float(test.statistic) / (lack.size * paired.size)
-    found = {"statistic": float(test.statistic), "p": float(test.pvalue), "estimate": share, "unit": "probability"}
-    return found | {"method": f"Mann-Whitney, {lack.size} without against {paired.size} with a pair"}
+    test = rank_sum(lack, paired)
+    found = {"statistic": test.statistic, "p": test.p, "estimate": test.share, "unit": "probability"}
+    return found | {"method": f"Mann-Whitney ({test.method}), {lack.size} without against {paired.size} with a pair"}
 
 
 def _logistic(doublings: Floats, lacks: Floats, cfg: AnalyseConfig) -> dict[str, Any]:
