@@ -16,7 +16,7 @@ from tilscore.cohort.assays.assays import assays
 from tilscore.cohort.paired.analyse import analyse_tables
 from tilscore.cohort.paired.pairs import AnalyseConfig
 from tilscore.cohort.rank.rank import rank
-from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
+from tilscore.cohort.simulate.cohort import SimulateConfig, simulate_cohort, write_simulation
 from tilscore.cohort.tables import write_tables
 from tilscore.errors import ConfigError
 
@@ -78,3 +78,14 @@ def test_no_name_of_a_column_is_a_formula(tmp_path: Path) -> None:
 def test_settings_have_ranges(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"analyse.{next(iter(wrong))}"):
         AnalyseConfig(**wrong)
+
+
+def test_the_model_names_what_its_terms_are_against() -> None:
+    manifest, scores, _ = simulate_cohort(SimulateConfig(patients=90, pairs=90, series=0, seed=2))
+    tables, rest = analyse_tables(manifest, scores, CFG)
+    reference, have = rest["model_diagnostics"]["reference"], tables["biopsies"]
+    assert set(reference) == {"timepoint", "specimen", "site"}
+    for factor, level in reference.items():
+        told = [t.removeprefix(f"{factor}: ") for t in tables["model"]["term"] if t.startswith(f"{factor}: ")]
+        assert set(told) | {level} == set(have.loc[have["status"] == "ok", factor])
+        assert level not in told

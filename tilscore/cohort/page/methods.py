@@ -100,9 +100,9 @@ def _change(found: Gathered, cite: Any) -> str:
             f"number of cores {cite('puri')}, in this order, one coefficient for {s['n_pairs_per_term']} pairs"
         )
     return (
-        f"{tests}{rules}; at least {s['n_min_pairs']} pairs were needed. p values of "
-        "the time points "
-        f"were corrected after Holm {cite('holm')}. Supporting analyses were the mean change adjusted in the same way "
+        f"{tests}{rules}; at least {s['n_min_pairs']} pairs were needed. p values of the time points were corrected "
+        f"after Holm {cite('holm')}, each score and test by itself. Supporting analyses were the mean change adjusted "
+        "in the same way "
         f"(least squares, HC2 errors, Bell-McCaffrey degrees of freedom {cite('bell')}), the primary test on pairs of "
         f"one specimen type, and the unadjusted test for comparison. Intervals are {100 * s['level']:g} %; tests are "
         f"two-sided, alpha {s['alpha']:g}."

@@ -33,7 +33,8 @@ class Design:
     Attributes
     ----------
     y : (n,) log density. x : (n, k) with the intercept first. names : the k terms. patient : (n,) integers.
-    dropped : factors left out, with the reason. used : factors that have terms.
+    dropped : factors left out, with the reason. used : factors that have terms. reference : the level of a factor that
+    its terms are against.
     """
 
     y: Floats
@@ -42,6 +43,7 @@ class Design:
     patient: NDArray[np.intp]
     dropped: dict[str, str] = field(default_factory=dict)
     used: list[str] = field(default_factory=list)
+    reference: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ def model_design(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> Design | str:
     x = np.column_stack(list(columns.values()))
     if np.linalg.matrix_rank(x / np.sqrt((x**2).sum(0))) < x.shape[1]:
         return "time point and sampling (specimen, area, site, cores) cannot be told apart"
-    return Design(y, x, list(columns), patient, dropped, used)
+    reference = {"timepoint": "baseline"} | {f: _levels(table, f)[0] for f in used if f in ("specimen", "site")}
+    return Design(y, x, list(columns), patient, dropped, used, reference)
 
 
 def _usable(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> pd.DataFrame:
@@ -132,13 +135,22 @@ def _usable(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> pd.DataFrame:
     return table[table["timepoint"].isin(kept)].reset_index(drop=True)
 
 
+def _words(table: pd.DataFrame, factor: str) -> pd.Series:
+    values = table.get(factor, pd.Series("unknown", index=table.index)).astype(object)
+    return values.where(values.notna() & (values != ""), "unknown")
+
+
+def _levels(table: pd.DataFrame, factor: str) -> list[str]:
+    """The words of a factor, the most common one, which the others are compared with, first."""
+    counts = _words(table, factor).value_counts().sort_index()
+    return list(counts.sort_values(ascending=False, kind="stable").index)
+
+
 def _factor(table: pd.DataFrame, factor: str) -> dict[str, Floats]:
     """Columns of a factor, none where it does not vary."""
     if factor in ("specimen", "site"):
-        values = table.get(factor, pd.Series("unknown", index=table.index)).astype(object)
-        values = values.where(values.notna() & (values != ""), "unknown")
-        levels = values.value_counts().sort_index().sort_values(ascending=False, kind="stable").index
-        return {f"{factor}: {level}": (values == level).to_numpy(float) for level in levels[1:]}
+        values = _words(table, factor)
+        return {f"{factor}: {w}": (values == w).to_numpy(float) for w in _levels(table, factor)[1:]}
     if factor == "area":
         area = pd.to_numeric(table.get("stroma_mm2"), errors="coerce").to_numpy(float)
         values = np.log(area) if np.isfinite(area).all() and (area > 0).all() else np.zeros(len(table))
@@ -203,6 +215,7 @@ def _robust(
     y = design.y - share * _patient_means(design.y, design.patient)
     diagnostics |= {"n_biopsies": len(y), "n_patients": int(design.patient.max()) + 1}
     diagnostics |= {"adjusted_for": design.used, "not_adjusted_for": list(design.dropped)}
+    diagnostics |= {"reference": design.reference}
     try:
         fit = fit_clustered(y, x, design.patient)
     except ValueError as err:
