@@ -41,8 +41,8 @@ from tilscore.train.imagenet import load_imagenet
 from tilscore.train.observed import observed
 from tilscore.train.teachers import Teachers, check_start, check_teachers
 
-_NOT_FOR_USERS = ("LeafSpec", "Total length of .* across ranks is zero")
-"""Lightning's warnings of what is meant, as that nothing is held out, beside those that it is not sure of itself."""
+_NOT_FOR_USERS = ("LeafSpec", "Total length of .* across ranks is zero", "Checkpoint directory .* is not empty")
+"""Lightning's warnings of what is meant (nothing held out, a run that goes on), beside those it is not sure of."""
 
 
 class Task(L.LightningModule):
