@@ -183,6 +183,9 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "of 10 patients" in capsys.readouterr().out
     truth = json.loads((tmp_path / "s" / "truth.json").read_text())
     assert (truth["config"]["effect_log"], truth["n_taken"]["post"]) == ({"post": 0.4}, 10)
+    (tmp_path / "few.yaml").write_text("failed_frac: 0.5\n")
+    assert simulate(tmp_path / "few", patients=7, config=tmp_path / "few.yaml") == 0
+    assert "of 7 patients" in capsys.readouterr().out
     (tmp_path / "c.yaml").write_text("failed_frac: 0.5\npatients: 30\npairs: 5\nseries: 5\n")
     simulate(tmp_path / "s", config=tmp_path / "c.yaml", seed=1)
     truth = json.loads((tmp_path / "s" / "truth.json").read_text())

@@ -113,9 +113,9 @@ def simulate(
     given |= {"effect_log": _effects(effect, "--effect"), "effect_points": _effects(effect_points, "--effect-points")}
     plain = SimulateConfig()
     changed = {name: value for name, value in given.items() if value != getattr(plain, name)}
-    if "patients" in changed and not config:  # a small cohort has fewer pairs, unless they were asked for
-        changed.setdefault("pairs", min(plain.pairs, patients))
-        changed.setdefault("series", min(plain.series, patients))
+    for name in ("pairs", "series"):  # a small cohort has fewer, unless they were asked for
+        if "patients" in changed and getattr(cfg, name) == getattr(plain, name):
+            changed.setdefault(name, min(getattr(plain, name), patients))
     try:
         cfg = replace(cfg, **changed)
     except ValueError as err:
