@@ -214,6 +214,7 @@ def test_bad_slides_fail_and_the_good_one_is_scored(
         (["run", "x.csv", "--out", "o"], "x.csv"),
         (["phantom", "p.tif", "--size-mm", "0"], "--size-mm"),
         (["phantom", "p.tif", "--til-density", "-5"], "cannot be drawn"),
+        (["phantom", "p.png"], "is written as TIFF"),
         (["evaluate", "--config", "x", "--data", "."], "--model or --folds"),
     ],
 )

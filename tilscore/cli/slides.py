@@ -222,8 +222,11 @@ def info(args: argparse.Namespace) -> int:
 
 def phantom(args: argparse.Namespace) -> int:
     """Draw a slide of known truth."""
+    from tilscore.inputs.names import PICTURE_SUFFIXES, SLIDE_SUFFIXES
     from tilscore.phantom import PhantomConfig, write_phantom
 
+    if (suffix := args.out.suffix.lower()) in (PICTURE_SUFFIXES | SLIDE_SUFFIXES) - {".tif", ".tiff"}:
+        raise UsageError("a phantom is written as TIFF", where=args.out, found=suffix, do="name it OUT.tif")
     sizes = args.size_mm * 2 if len(args.size_mm) == 1 else args.size_mm
     if len(sizes) != 2 or not all(0.2 <= s <= 50 for s in sizes):
         raise UsageError("--size-mm takes a width and a height of 0.2 to 50 mm", found=args.size_mm)
