@@ -82,7 +82,7 @@ def resolve(found: Found, given: float | None, *, where: Path, allow_upsampling:
             f"resolution is too coarse to see lymphocytes (the limit is {COARSEST} um/px)",
             where=where,
             found=f"{mpp:g} um/px from {source}",
-            do="use a scan of 20x or better, or allow upsampling knowing that counts will be poor",
+            do="use a scan of 20x or better, or --allow-upsampling, knowing that counts will be poor",
         )
     if mpp > COARSEST:
         flags = ("upsampled", *flags)
