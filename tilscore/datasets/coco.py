@@ -25,6 +25,7 @@ from tilscore.errors import DataError
 from tilscore.labels import Cell
 
 MPP = 0.25
+_NEEDED = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
 CLASSES = ClassMap(
     cells=(
         Entry("Neoplastic", Cell.EPITHELIAL),
@@ -92,9 +93,16 @@ def load(path: Path) -> dict[str, Any]:
         held = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
         raise DataError("COCO file is missing or damaged", where=path, found=err, do="download it again") from err
-    missing = {"images", "annotations", "categories"} - set(held if isinstance(held, dict) else ())
+    missing = set(_NEEDED) - set(held if isinstance(held, dict) else ())
     if missing:
         raise DataError("is not a COCO file", where=path, found=f"without {', '.join(sorted(missing))}")
+    for part, keys in _NEEDED.items():
+        entries = held[part] if isinstance(held[part], list) else [held[part]]
+        for i, one in enumerate(entries):
+            lost = [k for k in keys if not isinstance(one, dict) or k not in one]
+            if lost:
+                found, do = f"{part}[{i}] without {lost[0]}", f"each of {part} needs {' and '.join(keys)}"
+                raise DataError("is not a COCO file", where=path, found=found, do=do)
     return dict(held)
 
 
@@ -124,13 +132,27 @@ def centre(one: dict[str, Any], path: Path) -> tuple[float, float]:
         shape = one.get("segmentation")
         if isinstance(shape, dict):
             return _mask_centre(shape)
-        if shape:
-            return outline_centre(*(np.array(ring, np.float64).reshape(-1, 2) for ring in shape))
-        x, y, w, h = (float(v) for v in one["bbox"])
-        return x + w / 2, y + h / 2
+        if any(shape or ()):
+            return outline_centre(*(np.array(ring, np.float64).reshape(-1, 2) for ring in shape if ring))
+        return _box_middle(one)
     except (KeyError, TypeError, ValueError) as err:
         do = "write uncompressed run lengths, polygons or boxes"
         raise DataError("object without outline", where=path, found=f"id {one.get('id')}: {err}", do=do) from err
+
+
+def box_middle(one: dict[str, Any], path: Path) -> tuple[float, float]:
+    """Middle of an object's box in continuous pixels."""
+    try:
+        return _box_middle(one)
+    except (KeyError, TypeError, ValueError) as err:
+        raise DataError(
+            "object without box", where=path, found=f"id {one.get('id')}: {err}", do="unpack it again"
+        ) from err
+
+
+def _box_middle(one: dict[str, Any]) -> tuple[float, float]:
+    x, y, w, h = (float(v) for v in one["bbox"])
+    return x + w / 2, y + h / 2
 
 
 def _mask_centre(shape: dict[str, Any]) -> tuple[float, float]:

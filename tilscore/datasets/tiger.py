@@ -69,8 +69,7 @@ def _cells(part: Path, classes: ClassMap, mpp: float) -> Iterator[Sample]:
     names = {c["id"]: str(c["name"]) for c in held["categories"]}
     for image, objects in coco.of_images(held, path):
         label = classes.cell_labels([names.get(o["category_id"], str(o["category_id"])) for o in objects], path)
-        boxes = np.array([o["bbox"] for o in objects], np.float64).reshape(-1, 4)
-        xy = (boxes[:, :2] + boxes[:, 2:] / 2).astype(np.float32)
+        xy = np.array([coco.box_middle(o, path) for o in objects], np.float32).reshape(-1, 2)
         yield _sample(coco.find_picture(path, str(image["file_name"])), (xy, label), classes, mpp)
 
 
