@@ -55,6 +55,15 @@ def test_nucls(tmp_path: Path) -> None:
     assert got.name == fov
 
 
+def test_nucls_outlines_need_not_be_closed(tmp_path: Path) -> None:
+    fov = make_nucls(tmp_path, "lymphocyte", "tumor", "unlabeled")
+    table = tmp_path / "csv" / f"{fov}.csv"
+    square = '"20,26,26,20","6,6,12,12"'
+    text(table, table.read_text().replace('"20,26,20,20","6,6,12,6"', square))
+    (got,) = read_set("nucls", tmp_path)
+    assert nuclei(got)[1] == (23.0, 9.0, EPI)
+
+
 def test_nucls_granulocytes_are_no_tils(tmp_path: Path) -> None:
     make_nucls(tmp_path, "neutrophil", "macrophage", "plasma_cell")
     (got,) = read_set("nucls", tmp_path)

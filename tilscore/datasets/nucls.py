@@ -91,6 +91,8 @@ def _nuclei(table: Path, classes: ClassMap) -> tuple[Points, NDArray[np.int8]]:
 def _centre(row: dict[object, object]) -> tuple[float, float]:
     if row["type"] == "polyline":
         corners = [np.array(str(row[k]).split(","), np.float64) for k in ("coords_x", "coords_y")]
-        return outline_centre(np.stack(corners, 1)[:-1] if len(corners[0]) > 3 else np.stack(corners, 1))
+        outline = np.stack(corners, 1)
+        closed = len(outline) > 3 and (outline[0] == outline[-1]).all()
+        return outline_centre(outline[:-1] if closed else outline)
     x0, y0, x1, y1 = (float(str(row[k])) for k in ("xmin", "ymin", "xmax", "ymax"))
     return (x0 + x1) / 2, (y0 + y1) / 2
