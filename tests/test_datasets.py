@@ -26,7 +26,8 @@ from tilscore.datasets import (
 )
 from tilscore.datasets.classes import word
 from tilscore.datasets.describe import class_lines
-from tilscore.datasets.reading import instance_centres, instance_codes, outline_centre, tcga
+from tilscore.datasets.instances import instance_centres, instance_codes
+from tilscore.datasets.reading import outline_centre, tcga
 from tilscore.datasets.registry import coarsened
 from tilscore.datasets.splits import KEPT
 from tilscore.errors import ConfigError, DataError, TilscoreError

@@ -7,10 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+from scipy.io import savemat
 from tiny_sets import EPI, nuclei, picture, text
 
 from tilscore.datasets import read_set
+from tilscore.datasets.reading import read_mat
 from tilscore.errors import DataError
 
 
@@ -66,3 +70,45 @@ def test_tiger_objects_without_a_box_are_named(tmp_path: Path) -> None:
     text(part / "tiger-coco.json", json.dumps(held))
     with pytest.raises(DataError, match=r"object without box \(found id 7: 'bbox'\)"):
         read_set("tiger", tmp_path)
+
+
+def consep(root: Path, value: float) -> None:
+    picture(root / "Train" / "Images" / "train_1.png")
+    inst, types = np.zeros((30, 40)), np.full((30, 40), 2.0)
+    inst[4:8, 4:8], inst[0, 0] = 1, value
+    (root / "Train" / "Labels").mkdir(parents=True)
+    savemat(root / "Train" / "Labels" / "train_1.mat", {"inst_map": inst, "type_map": types})
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_a_number_of_a_nucleus_that_is_none_is_an_error(tmp_path: Path, value: float) -> None:
+    consep(tmp_path, value)
+    with pytest.raises(DataError, match=rf"train_1\.mat: a map holds a value.*found {value}"):
+        read_set("consep", tmp_path)
+
+
+def test_a_missing_matlab_file_is_called_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.mat: MATLAB file is missing; unpack"):
+        read_mat(tmp_path / "a.mat", "inst_map")
+
+
+def test_lizard_has_a_class_a_nucleus(tmp_path: Path) -> None:
+    picture(tmp_path / "Lizard_Images1" / "consep_1.png")
+    (tmp_path / "Labels").mkdir()
+    held = {"inst_map": np.eye(30, 40), "id": np.array([[1], [2]]), "class": np.array([[3]])}
+    savemat(tmp_path / "Labels" / "consep_1.mat", held)
+    with pytest.raises(DataError, match=r"consep_1\.mat: not one class a nucleus \(found 2 id, 1 class\)"):
+        read_set("lizard", tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 3), (2, 4)])
+def test_centres_of_crchisto_are_rows_of_x_and_y(tmp_path: Path, shape: tuple[int, int]) -> None:
+    place = tmp_path / "Detection" / "img1"
+    place.mkdir(parents=True)
+    for word in ("epithelial", "fibroblast", "inflammatory", "others"):
+        (tmp_path / "Classification" / "img1").mkdir(parents=True, exist_ok=True)
+        savemat(tmp_path / "Classification" / "img1" / f"img1_{word}.mat", {"detection": np.zeros((0, 0))})
+    cv2.imwrite(str(place / "img1.bmp"), np.full((30, 40, 3), 200, np.uint8))
+    savemat(place / "img1_detection.mat", {"detection": np.full(shape, 9.0)})
+    with pytest.raises(DataError, match=r"img1_detection\.mat: detection is no array \[n 2\]"):
+        read_set("crchisto", tmp_path)

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from tilscore.datasets.classes import ClassMap, Entry
-from tilscore.datasets.reading import found_files, instance_centres, outline_centre, read_rgb, tcga
+from tilscore.datasets.instances import instance_centres
+from tilscore.datasets.reading import found_files, outline_centre, read_rgb, tcga
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.labels import Cell

@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from tilscore.datasets.classes import ClassMap, Entry
-from tilscore.datasets.reading import found_files, instance_centres, instance_codes, read_mat, read_rgb
+from tilscore.datasets.instances import instance_centres, instance_codes, instance_map
+from tilscore.datasets.reading import found_files, read_mat, read_rgb
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.labels import Cell
@@ -47,7 +46,7 @@ def read_consep(root: Path, *, classes: ClassMap = CLASSES, mpp: float | None = 
     for table in found_files(root, "Labels/*.mat", "*/Labels/*.mat", what="Labels/*.mat"):
         image = read_rgb(table.parents[1] / "Images" / f"{table.stem}.png")
         maps = read_mat(table, "inst_map", "type_map")
-        inst, types = maps["inst_map"].astype(np.int64), maps["type_map"].astype(np.int64)
+        inst, types = (instance_map(maps[k], table) for k in ("inst_map", "type_map"))
         if not inst.shape == types.shape == image.shape[:2]:
             raise DataError("maps have another size than the image", where=table, found=f"{inst.shape}, {types.shape}")
         _, (x, y) = instance_centres(inst)

@@ -21,6 +21,7 @@ from scipy.spatial import cKDTree
 from tilscore.datasets.classes import ClassMap, Entry
 from tilscore.datasets.reading import found_files, read_mat, read_rgb
 from tilscore.datasets.sample import UNTYPED, Sample
+from tilscore.errors import DataError
 from tilscore.labels import Cell
 
 MPP = 0.55
@@ -78,4 +79,7 @@ def _typed(folder: Path, name: str, classes: ClassMap) -> tuple[NDArray[np.float
 
 def _centres(path: Path) -> NDArray[np.float64]:
     """[n 2] in continuous pixels."""
-    return read_mat(path, "detection")["detection"].astype(np.float64).reshape(-1, 2) - 0.5
+    held = read_mat(path, "detection")["detection"]
+    if held.size and (held.ndim != 2 or held.shape[1] != 2 or held.dtype.kind not in "fiu"):
+        raise DataError("detection is no array [n 2] of x, y", where=path, found=f"{held.shape} {held.dtype}")
+    return (held if held.size else np.zeros((0, 2))).astype(np.float64) - 0.5

@@ -23,15 +23,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tilscore.datasets.classes import ClassMap, Entry
-from tilscore.datasets.reading import (
-    chosen,
-    found_files,
-    instance_centres,
-    instance_codes,
-    plain_word,
-    read_mat,
-    read_rgb,
-)
+from tilscore.datasets.instances import instance_centres, instance_codes, instance_map
+from tilscore.datasets.reading import chosen, found_files, plain_word, read_mat, read_rgb
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.labels import Cell
@@ -70,7 +63,10 @@ def read_lizard(
             continue
         image = read_rgb(pictures.get(table.stem, root / "Lizard_Images1" / f"{table.stem}.png"))
         held = read_mat(table, "inst_map", "id", "class")
-        inst, number = held["inst_map"].astype(np.int64), held["id"].ravel().astype(np.int64)
+        inst, number = instance_map(held["inst_map"], table), held["id"].ravel().astype(np.int64)
+        if len(number) != held["class"].size:
+            found = f"{len(number)} id, {held['class'].size} class"
+            raise DataError("not one class a nucleus", where=table, found=found, do="unpack it again")
         if inst.shape != image.shape[:2]:
             raise DataError("map has another size than the image", where=table, found=f"{inst.shape}, {image.shape}")
         ids, points = instance_centres(inst)

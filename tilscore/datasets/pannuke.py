@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from tilscore.datasets.classes import ClassMap, Entry
-from tilscore.datasets.reading import chosen, found_files, instance_centres, plain_word
+from tilscore.datasets.instances import instance_centres, instance_map
+from tilscore.datasets.reading import chosen, found_files, plain_word
 from tilscore.datasets.sample import Sample
 from tilscore.errors import DataError
 from tilscore.labels import Cell
@@ -77,7 +78,7 @@ def read_pannuke(
 
 def _channel(inst: np.ndarray, code: int, classes: ClassMap, where: Path) -> tuple[np.ndarray, np.ndarray]:
     """Centres [2 n] and labels [n] of one class's channel."""
-    ids, points = instance_centres(np.asarray(inst).astype(np.int64))
+    ids, points = instance_centres(instance_map(inst, where))
     return np.stack(points), classes.cell_codes(np.full(len(ids), code), where)
 
 

@@ -129,6 +129,8 @@ def read_mat(path: Path, *keys: str) -> dict[str, np.ndarray]:
     """The arrays `keys` of a MATLAB file."""
     from scipy.io import loadmat
 
+    if not path.is_file():
+        raise DataError("MATLAB file is missing", where=path, do="unpack it again")
     try:
         held = loadmat(path)
         return {k: np.asarray(held[k]) for k in keys}
@@ -136,7 +138,7 @@ def read_mat(path: Path, *keys: str) -> dict[str, np.ndarray]:
         found = ", ".join(k for k in held if not k.startswith("_"))
         raise DataError(f"holds no array {err}", where=path, found=found) from err
     except (OSError, ValueError, TypeError, NotImplementedError) as err:
-        raise DataError("MATLAB file is missing or damaged", where=path, found=err, do="unpack it again") from err
+        raise DataError("MATLAB file is damaged", where=path, found=err, do="unpack it again") from err
 
 
 def found_files(root: Path, *patterns: str, what: str) -> list[Path]:
@@ -191,33 +193,6 @@ def chosen(words: str | Iterable[object] | None, known: Iterable[str], *, option
             do = f"use {', '.join(sorted(set(there.values())))}"
             raise ConfigError(f"no such word for the option {option}", where=where, found=word, do=do)
     return {plain_word(word) for word in given}
-
-
-def instance_centres(inst: NDArray[np.integer]) -> tuple[NDArray[np.int64], Points]:
-    """Numbers [n] of the nuclei of an instance map [h w] (0 = none) and their centres of mass.
-
-    The centre of pixel 0 lies at 0.5.
-    """
-    rows, cols = np.nonzero(inst)
-    ids, of = np.unique(inst[rows, cols], return_inverse=True)
-    n = np.maximum(np.bincount(of, minlength=len(ids)), 1)
-    x = np.bincount(of, cols, len(ids)) / n + 0.5
-    y = np.bincount(of, rows, len(ids)) / n + 0.5
-    return ids.astype(np.int64), (x.astype(np.float32), y.astype(np.float32))
-
-
-def instance_codes(inst: NDArray[np.integer], codes: NDArray[np.integer]) -> NDArray[np.int64]:
-    """The commonest code [n] under each nucleus of an instance map, in the order of `instance_centres`.
-
-    Code 0 (no class) counts only where a nucleus has no other.
-    """
-    at = inst > 0
-    ids, of = np.unique(inst[at], return_inverse=True)
-    value = codes[at].astype(np.int64)
-    n_codes = int(value.max(initial=0)) + 1
-    votes = np.bincount(of * n_codes + value, minlength=len(ids) * n_codes).reshape(len(ids), n_codes)
-    votes[:, 0] = np.minimum(votes[:, 0], votes[:, 1:].sum(axis=1) == 0)
-    return np.asarray(votes.argmax(axis=1), np.int64)
 
 
 def near(points: Points, shape: tuple[int, ...], mpp: float, reach_um: float = NEAR_UM) -> NDArray[np.bool_]:
