@@ -112,3 +112,17 @@ def test_centres_of_crchisto_are_rows_of_x_and_y(tmp_path: Path, shape: tuple[in
     savemat(place / "img1_detection.mat", {"detection": np.full(shape, 9.0)})
     with pytest.raises(DataError, match=r"img1_detection\.mat: detection is no array \[n 2\]"):
         read_set("crchisto", tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["conic", "pannuke"])
+def test_arrays_of_pictures_have_colours_of_8_bits(tmp_path: Path, layout: str) -> None:
+    np.save(tmp_path / "labels.npy", np.zeros((1, 64, 64, 2), np.uint16))
+    np.save(tmp_path / "masks.npy", np.zeros((1, 64, 64, 6)))
+    np.save(tmp_path / "types.npy", np.array(["Breast"]))
+    text(tmp_path / "patch_info.csv", "patch_info\nconsep_1-0000\n")
+    np.save(tmp_path / "images.npy", np.full((1, 64, 64, 3), 0.8))
+    with pytest.raises(DataError, match=r"images\.npy: grey levels .* \(found float64 up to 0\.8\); multiply"):
+        read_set(layout, tmp_path)
+    np.save(tmp_path / "images.npy", np.full((1, 64, 64), 200, np.uint8))
+    with pytest.raises(DataError, match=r"images\.npy: pictures are no array \[n h w 3\] \(found \(1, 64, 64\)\)"):
+        read_set(layout, tmp_path)

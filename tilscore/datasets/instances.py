@@ -23,6 +23,23 @@ def instance_map(values: np.ndarray, where: object) -> NDArray[np.int64]:
     return inst.astype(np.int64)
 
 
+def check_pictures(images: np.ndarray, where: object) -> None:
+    """Refuse arrays of pictures that are not [n h w 3] of 0 to 255.
+
+    Raises
+    ------
+    DataError : another shape, or grey levels from 0 to 1: as whole numbers all of them would be black.
+    """
+    if images.ndim != 4 or images.shape[3] != 3:
+        raise DataError(
+            "pictures are no array [n h w 3]", where=where, found=images.shape, do="use the set as published"
+        )
+    top = float(images[0].max(initial=0)) if images.dtype.kind == "f" and len(images) else 0.0
+    if 0 < top <= 1:
+        found, do = f"{images.dtype} up to {top:g}", "multiply them by 255"
+        raise DataError("grey levels of pictures go from 0 to 255", where=where, found=found, do=do)
+
+
 def instance_centres(inst: NDArray[np.integer]) -> tuple[NDArray[np.int64], Points]:
     """Numbers [n] of the nuclei of an instance map [h w] (0 = none) and their centres of mass.
 

@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tilscore.datasets.classes import ClassMap, Entry
-from tilscore.datasets.instances import instance_centres, instance_codes, instance_map
+from tilscore.datasets.instances import check_pictures, instance_centres, instance_codes, instance_map
 from tilscore.datasets.reading import chosen, found_files, plain_word, read_mat, read_rgb
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
@@ -86,6 +86,7 @@ def read_conic(
     DataError : not this layout, an unknown class code, or files that are missing or do not fit together.
     """
     images, labels = (_mapped(root / f) for f in ("images.npy", "labels.npy"))
+    check_pictures(images, root / "images.npy")
     names = _table(root / "patch_info.csv").iloc[:, 0].astype(str).tolist()
     counts = root / "counts.csv"
     n_counts = len(_table(counts)) if counts.exists() else len(names)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tilscore.datasets.classes import ClassMap, Entry
-from tilscore.datasets.instances import instance_centres, instance_map
+from tilscore.datasets.instances import check_pictures, instance_centres, instance_map
 from tilscore.datasets.reading import chosen, found_files, plain_word
 from tilscore.datasets.sample import Sample
 from tilscore.errors import DataError
@@ -95,6 +95,7 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         types = np.load(files[2])
     except (OSError, ValueError, EOFError) as err:
         raise DataError("array is damaged", where=path.parent, found=err, do="unpack the fold again") from err
+    check_pictures(images, path)
     if images.shape[:3] != inst.shape[:3] or inst.shape[3:] != (6,) or len(types) != len(images):
         found = f"{images.shape}, {inst.shape}, {types.shape}"
         raise DataError("images, masks and types do not fit together", where=path.parent, found=found)
