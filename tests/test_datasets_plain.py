@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_sets import mask, picture, text
 
 from tilscore.datasets import read_plain
@@ -105,3 +106,31 @@ def test_a_table_of_other_columns_tells_those_that_it_has(tmp_path: Path) -> Non
     text(tmp_path / "a_cells.csv", "x_px;y_px;label\n3;4;stromal\n")
     with pytest.raises(DataError, match=r"not a table of x_px, y_px, label \(found columns x_px;y_px;label\)"):
         read_plain(tmp_path, 0.5)
+
+
+def test_a_mask_of_numbers_may_have_a_palette_and_no_colours(tmp_path: Path) -> None:
+    plain_field(tmp_path)
+    numbered = Image.fromarray(np.full((30, 40), Region.STROMA, np.uint8))
+    numbered.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    numbered.save(tmp_path / "a_regions.png")
+    (got,) = read_plain(tmp_path, 0.5)
+    assert got.regions is not None
+    assert (got.regions == Region.STROMA).all()
+    numbered.convert("RGB").save(tmp_path / "a_regions.png")
+    with pytest.raises(
+        DataError, match=r"a_regions\.png: a mask in colours \(found \(30, 40, 3\)\); write one channel"
+    ):
+        read_plain(tmp_path, 0.5)
+    mask(tmp_path / "a_regions.png", np.zeros((40, 30), np.uint8))
+    with pytest.raises(DataError, match=r"size \(found \(40, 30\)\); its image is 30 high and 40 wide"):
+        read_plain(tmp_path, 0.5)
+
+
+def test_pictures_without_a_table_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain_field(tmp_path)
+    mask(tmp_path / "a_inst.png", np.zeros((30, 40), np.uint8))
+    read_plain(tmp_path, 0.5)
+    assert capsys.readouterr().err == ""
+    picture(tmp_path / "b.png")
+    read_plain(tmp_path, 0.5)
+    assert "1 picture left out, there is no b_cells.csv for b.png" in capsys.readouterr().err

@@ -125,7 +125,7 @@ def _find(entries: tuple[Entry, ...], name: str, where: object) -> int:
     known = [e.name for e in entries]
     near = difflib.get_close_matches(key, [k.lower() for k in known], 1)
     hint = f"; nearest known class: {next(k for k in known if k.lower() == near[0])}" if near else ""
-    do = f"known are {', '.join(known)}{hint}; " + _DO.format(name or "''")
+    do = f"known are {', '.join(k or 'an empty word' for k in known)}{hint}; " + _DO.format(name or "''")
     raise DataError("unknown class", where=where, found=name, do=do)
 
 

@@ -9,6 +9,7 @@ a name tells patient and centre, and else an image is a group of its own.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.datasets.classes import ClassMap, Entry
-from tilscore.datasets.reading import Facts, read_facts, read_rgb, read_table
+from tilscore.datasets.reading import Facts, palette_numbers, read_facts, read_rgb, read_table
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.labels import UNKNOWN, Cell, Region
@@ -50,8 +51,18 @@ def read_plain(root: Path, mpp: float, *, source: str | None = None, classes: Cl
         if field not in names:
             do = f"put {field}_cells.csv beside it; a header alone says that there is no nucleus"
             raise DataError("a mask of a field without a table of nuclei", where=mask, do=do)
+    _tell_left_out(root, names)
     facts = read_facts(root, {name: f"{name}.png" for name in names})
     return [_read_field(t, mpp, source or root.name, facts, classes) for t in tables]
+
+
+def _tell_left_out(root: Path, names: list[str]) -> None:
+    """Tell on stderr which pictures nothing is read of, as they have no table: a name with a slip looks like that."""
+    own = tuple(f"{name}_" for name in names)  # masks, read or not, are called after their field
+    pictures = {p.stem for p in root.glob("*.png") if not p.name.startswith((".", *own))}
+    if lost := sorted(pictures - set(names)):
+        n = f"{len(lost)} picture" + "s" * (len(lost) > 1)
+        print(f"{root.name}: {n} left out, there is no {lost[0]}_cells.csv for {lost[0]}.png", file=sys.stderr)
 
 
 def _read_field(table: Path, mpp: float, source: str, facts: Facts, classes: ClassMap) -> Sample:
@@ -113,10 +124,18 @@ def _regions(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
 
 
 def _mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.integer] | None:
-    """The values of a mask [h w] as the file holds them, of 8 or 16 bits; None where there is none."""
+    """The values of a mask [h w] as the file holds them, of 8 or 16 bits or a palette's; None where there is none."""
     if not path.exists():
         return None
-    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if mask is None or mask.shape != shape:
-        raise DataError("is not a mask of its image's size", where=path, found=None if mask is None else mask.shape)
+    mask = palette_numbers(path)
+    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if mask is None else mask
+    if mask is None:
+        raise DataError("mask is damaged", where=path, do="write it again, as PNG")
+    if mask.ndim != 2:
+        raise DataError(
+            "a mask in colours", where=path, found=mask.shape, do="write one channel that holds the numbers"
+        )
+    if mask.shape != shape:
+        do = f"its image is {shape[0]} high and {shape[1]} wide"
+        raise DataError("is not a mask of its image's size", where=path, found=mask.shape, do=do)
     return np.asarray(mask)

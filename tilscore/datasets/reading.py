@@ -86,7 +86,7 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     mask: np.ndarray | None
     if path.suffix.lower() in (".tif", ".tiff") and path.is_file():
         mask = _tiff_array(path, "mask")
-    elif (numbered := _palette_numbers(path)) is not None:
+    elif (numbered := palette_numbers(path)) is not None:
         mask = numbered
     else:
         mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
@@ -100,7 +100,7 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(mask, np.uint8)
 
 
-def _palette_numbers(path: Path) -> np.ndarray | None:
+def palette_numbers(path: Path) -> np.ndarray | None:
     """[h w] numbers of a picture with a palette; None where it has none, or is none."""
     try:
         with Image.open(path) as picture:
