@@ -275,3 +275,9 @@ def test_every_model_of_the_checkout_is_in_the_package() -> None:
 def test_a_shipped_model_is_sound_and_its_card_finished(folder: Path) -> None:
     assert verify_model(folder) == ([], [])
     read_model(folder).load()
+
+
+def test_a_card_in_another_encoding_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "README.md").write_bytes("Modèle de la clinique".encode("latin-1"))
+    assert main(["models", "show", str(folder)]) == 0
+    assert "le de la clinique" in capsys.readouterr().out

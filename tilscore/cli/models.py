@@ -80,7 +80,7 @@ def _show(model: Model) -> None:
     print(f"{model.ident}: {model.folder}\nsha256 {cfg.weights_sha256}")
     print(f"{cfg.net.encoder}, {cfg.mpp} um/px, detection threshold {cfg.detection_threshold:g}")
     print(f"cells: {', '.join(cfg.cell_classes)}; regions: {', '.join(cfg.region_classes)}\n")
-    print(model.card.read_text(encoding="utf-8") if model.card.exists() else "(no card)")
+    print(model.card.read_text(encoding="utf-8", errors="replace") if model.card.exists() else "(no card)")
 
 
 def add_(args: argparse.Namespace) -> int:

@@ -130,10 +130,10 @@ def find_picture(path: Path, name: str) -> Path:
 def centre(one: dict[str, Any], path: Path) -> tuple[float, float]:
     """Centre of mass of an object in continuous pixels; the middle of its box where it has no outline."""
     try:
-        shape = one.get("segmentation")
+        shape = one.get("segmentation") or []
         if isinstance(shape, dict):
             return _mask_centre(shape)
-        if any(shape or ()):
+        if any(shape):
             return outline_centre(*(np.array(ring, np.float64).reshape(-1, 2) for ring in shape if ring))
         return _box_middle(one)
     except (KeyError, TypeError, ValueError) as err:
