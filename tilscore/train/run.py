@@ -187,11 +187,21 @@ def train(
         note_run(cfg, out, notes)
     trainer = _trainer(cfg, out, callbacks, precision, progress=progress)
     if not (going_on and _ended(task, last)):
-        trainer.fit(task, ckpt_path=str(last) if going_on else None, weights_only=False)
+        fit(trainer, task, last if going_on else None)
     if trainer.is_global_zero:
         _finish(task, held, out)
     trainer.strategy.barrier()
     return out / "model"
+
+
+def fit(trainer: L.Trainer, task: L.LightningModule, checkpoint: Path | None) -> None:
+    """Lightning's `fit`, which ends the program in silence where a person stops it: here that is what it is."""
+    try:
+        trainer.fit(task, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=False)
+    except SystemExit as err:
+        if isinstance(err.__context__, KeyboardInterrupt):
+            raise err.__context__ from None
+        raise
 
 
 def _trainer(cfg: TrainConfig, out: Path, callbacks: list[L.Callback], precision: str, *, progress: bool) -> L.Trainer:
