@@ -35,7 +35,7 @@ def _add_check(parts: Verbs) -> None:
 
 def _add_simulate(parts: Verbs) -> None:
     verb = parts.add_parser("simulate", help="a made cohort of known truth")
-    verb.add_argument("out", type=Path, metavar="OUT")
+    verb.add_argument("out", type=out_path, metavar="OUT")
     verb.add_argument("--patients", type=int, default=100)
     verb.add_argument("--pairs", type=int, default=40, help="patients with a biopsy after progression")
     verb.add_argument("--series", type=int, default=20, help="patients with week 6 and week 12")

@@ -15,5 +15,5 @@ TURNS_HELP = "average the network over N turned and mirrored views: 1 (default),
 def out_path(text: str) -> Path:
     """Where results go; an empty name, as of a shell variable that is not set, would be the folder at hand."""
     if not text.strip():
-        raise argparse.ArgumentTypeError("is empty; name a folder ('.' for this one)")
+        raise argparse.ArgumentTypeError("is empty; name where to write ('.' for this folder)")
     return Path(text)

@@ -1,4 +1,8 @@
-"""Kaplan-Meier curves with their medians, and the test of proportional hazards of a Cox model."""
+"""Kaplan-Meier curves with their medians, and the test of proportional hazards of a Cox model: as R has them.
+
+lifelines, which fits the models, takes a later median where a curve stands at 1/2, gives 0 to 0 as limits where nobody
+is left, and has the short form of the test alone (see `proportional_hazards_p`).
+"""
 
 from __future__ import annotations
 

@@ -174,7 +174,11 @@ def _assays(found: Gathered, cite: Any) -> str:
     if not said:
         return ""
     version = (found.assays.get("versions") or {}).get("lifelines")
-    by = f" (lifelines {version} {cite('davidson')})" if version and "log_rank" in families else ""
+    by = (
+        f" (log-rank test and Cox regression: lifelines {version} {cite('davidson')})"
+        if version and "log_rank" in families
+        else ""
+    )
     return (
         f"The score was compared with other assays and outcomes, one row a patient: {'; '.join(said)}{by}. p values "
         "were corrected for the number of columns of each kind of test after Benjamini and Hochberg "
