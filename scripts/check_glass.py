@@ -51,7 +51,7 @@ def main() -> None:
     parse.add_argument("--margin-um", type=float, default=20.0)
     args = parse.parse_args()
     run = Run(Path(), model_name=args.model)
-    threshold = run.model.config.detection_threshold
+    threshold, zoom = run.model.config.detection_threshold, run.model.config.net.zoom
     worst, n_all, mm2_all = 0.0, 0, 0.0
     print(f"{'':32}{'glass mm2':>10}{'cells':>8}{'/mm2':>8}")
     for path in args.slides:
@@ -62,8 +62,8 @@ def main() -> None:
             away = distance_transform_edt(tissue.values == Area.GLASS) * tissue.grid.mpp > args.margin_um
             glass = Raster(away.astype(np.uint8), tissue.grid)
             everywhere = Raster(np.full_like(tissue.values, Area.TISSUE), tissue.grid)
-            cells = infer_slide(spec, slide, everywhere, run.backend, InferConfig(), threshold=threshold).cells
-            n = on(cells, glass)
+            found = infer_slide(spec, slide, everywhere, run.backend, InferConfig(), threshold=threshold, zoom=zoom)
+            n = on(found.cells, glass)
         mm2 = glass.area_mm2(1)
         if mm2 == 0:
             print(f"{path.name:32}{mm2:10.2f}  no background")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -69,11 +70,11 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> tuple[SlideSpec, NDArray[
     return SlideSpec("dots", path, mpp=0.5), xy, green
 
 
-def find(spec: SlideSpec, cfg: InferConfig, tissue_value: int = Area.TISSUE) -> InferResult:
+def find(spec: SlideSpec, cfg: InferConfig, tissue_value: int = Area.TISSUE, zoom: int = 1) -> InferResult:
     with open_slide(spec.path, mpp=spec.mpp) as slide:
         grid = slide.level0.at(8.0)
         tissue = Raster(np.full(grid.shape, tissue_value, np.uint8), grid)
-        return infer_slide(spec, slide, tissue, DotFinder(), cfg, threshold=0.5)
+        return infer_slide(spec, slide, tissue, DotFinder(), cfg, threshold=0.5, zoom=zoom)
 
 
 @settings(max_examples=12)
@@ -94,6 +95,15 @@ def test_each_cell_is_found_once_wherever_the_blocks_lie(field, block: float, ha
     truth[:, :62] = Region.STROMA
     np.testing.assert_array_equal(result.regions.values, truth)
     np.testing.assert_array_equal(result.cells.region == Region.STROMA, result.cells.x_um < 248)
+
+
+def test_a_network_that_magnifies_sees_smaller_blocks(tmp_path: Path) -> None:
+    """It needs as much memory for half of their side; a size that is given holds for every network."""
+    path = tmp_path / "empty.png"
+    cv2.imwrite(str(path), np.full((100, 4000, 3), 220, np.uint8))
+    spec, cfg = SlideSpec("empty", path, mpp=0.5), InferConfig(workers=0)
+    assert [find(spec, cfg, zoom=zoom).n_blocks for zoom in (1, 2)] == [2, 4]
+    assert [find(spec, replace(cfg, block_um=512), zoom=zoom).n_blocks for zoom in (1, 2)] == [4, 4]
 
 
 def test_worker_processes_end_with_a_large_slide(field, monkeypatch: pytest.MonkeyPatch) -> None:

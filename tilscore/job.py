@@ -91,6 +91,7 @@ class SlideJob:
             run.backend,
             run.cfg.infer,
             threshold=model.detection_threshold,
+            zoom=model.net.zoom,
             stain_range=model.stain_range,
             allow_upsampling=run.allow_upsampling,
             progress=run.progress,

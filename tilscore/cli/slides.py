@@ -70,7 +70,7 @@ def _network_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--precision", choices=("mixed", "full"), default="mixed", help=text)
     verb.add_argument("--workers", type=int, help="processes that read the slide (default: 1 on a CPU, 8 on a GPU)")
     verb.add_argument("--geojson", action="store_true", help="write the cells for QuPath too: cells.geojson.gz")
-    verb.add_argument("--block-um", type=float, help="side of the blocks the slide is cut into")
+    verb.add_argument("--block-um", type=float, help="side of the blocks (default: 1024; 512 if the network magnifies)")
 
 
 def _add_run(verbs: Verbs) -> None:
