@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from manifests import GOOD, HEAD, lines, written
 
+from tilscore.cohort.manifest.check import RESULT_NAMES
 from tilscore.cohort.manifest.models import model_notes, models_of
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_biopsies
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.tables import write_table
 from tilscore.errors import DataError
 from tilscore.inputs.words import COLUMNS
+from tilscore.score.result import COLUMNS as SCORE_COLUMNS
 
 
 def biopsies(**columns: list[object]) -> pd.DataFrame:
@@ -196,3 +198,14 @@ def test_tables_that_are_no_scores(tmp_path: Path, text: str, message: str) -> N
     (tmp_path / "scores.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         read_scores(tmp_path)
+
+
+def test_no_column_of_a_manifest_takes_the_name_of_a_result(tmp_path: Path) -> None:
+    pooled = biopsies(**slide([1], [1]), contact_itil_density_per_mm2=[1.0]).columns
+    results = {*SCORE_COLUMNS, *pooled} - {*COLUMNS, "note"}
+    assert results <= RESULT_NAMES
+    named = sorted(results)
+    manifest = read_manifest(
+        written(tmp_path, lines(GOOD + ",0.5" + ",7" * len(named), head=",".join([HEAD, "mpp", *named])))
+    )
+    assert {f"{name}_given" for name in named} <= {*manifest.columns}

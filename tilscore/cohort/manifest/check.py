@@ -19,12 +19,14 @@ from tilscore.inputs.words import COLUMN_SYNONYMS, COLUMNS, advice, canonical, c
 from tilscore.slide.mpp import GIVEN_RANGE, number
 
 _RESULT_NAMES = """
-    line status reasons n_slides n_cores n_tils stroma_mm2 tumour_mm2 tissue_mm2 til_density_per_mm2 til_density_low
-    til_density_high stil_area_pct stil_area_low stil_area_high infiltrated_area_pct calibrated_stil_pct
-    itil_density_per_mm2 n_not_evaluable n_failed n_unscored model
+    line status reasons til_density_per_mm2 til_density_low til_density_high stil_area_pct stil_area_low stil_area_high
+    infiltrated_area_pct infiltrated_area_low infiltrated_area_high calibrated_stil_pct calibrated_stil_low
+    calibrated_stil_high itil_density_per_mm2 itil_density_low itil_density_high contact_itil_density_per_mm2 n_tils
+    n_cores stroma_mm2 tumour_mm2 tissue_mm2 mpp_um mpp_source model seconds n_slides n_blocks n_not_evaluable n_failed
+    n_unscored slide_ids
 """
 RESULT_NAMES = frozenset(_RESULT_NAMES.split())
-"""Columns of results, whose names a manifest's own columns cannot have."""
+"""Columns of `scores.csv` and `biopsies.csv`, whose names a manifest's own columns cannot have."""
 _FORMULA = ("=", "+", "-", "@")
 _SHOWN = 60
 _CODES = ("patient_id", "slide_id", "block")

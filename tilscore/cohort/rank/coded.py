@@ -12,7 +12,7 @@ from tilscore.inputs.words import COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-_TRUSTED = {*COLUMNS, *RESULT_NAMES, "slide_ids", "n_blocks"} - {"patient_id", "centre", "arm", "response"}
+_TRUSTED = {*COLUMNS, *RESULT_NAMES} - {"patient_id", "centre", "arm", "response"}
 _NAME = "a person's name"
 N_NAMES = 5
 """Distinct values in the form of names from which a column is taken for one; `triple negative` has that form too."""
