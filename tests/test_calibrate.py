@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilscore.cohort.agreement.calibrate import apply_calibration, as_text, calibrate
-from tilscore.errors import DataError, UsageError
+from tilscore.cohort.agreement.calibrate import as_text, calibrate
+from tilscore.errors import UsageError
+from tilscore.score.calibrated import read_calibration
 from tilscore.stats.monotone import fit, folds, nested
 
 
@@ -97,8 +98,6 @@ def test_copies_of_a_patient_do_not_leak(tmp_path: Path) -> None:
 
 
 def test_the_file_and_what_it_gives(tmp_path: Path) -> None:
-    from tilscore.score.calibrated import read_calibration as of_score
-
     path = tmp_path / "calibration.json"
     result = calibrate(table(tmp_path / "t.csv"), out=path)
     assert json.loads(path.read_text()) == result
@@ -107,16 +106,13 @@ def test_the_file_and_what_it_gives(tmp_path: Path) -> None:
     assert cv["mae"] < 0.7 * cv["mae_constant"]
     assert cv["slope_low"] < 1 < cv["slope_high"]
     assert "calibration slope" in as_text(result)
-    middle = apply_calibration(path, 600.0)
-    assert middle.low_pct < middle.stil_pct < middle.high_pct
-    assert not middle.beyond_calibration
-    assert middle[:3] == pytest.approx(of_score(path).at(600.0))
-    far, top = apply_calibration(path, 1e6), apply_calibration(path, result["knots_x"][-1])
-    assert far.beyond_calibration
-    assert far[:3] == top[:3]
-    assert apply_calibration(path, -5.0).beyond_calibration
-    with pytest.raises(DataError, match="not finite"):
-        apply_calibration(path, float("nan"))
+    curve = read_calibration(path)
+    middle, low, high = curve.at(600.0)
+    assert low is not None
+    assert high is not None
+    assert low < middle < high
+    assert curve.at(1e6) == curve.at(result["knots_x"][-1])
+    assert curve.at(-5.0) == curve.at(result["knots_x"][0])
 
 
 def test_fractions_and_gaps_are_said(tmp_path: Path) -> None:
@@ -156,24 +152,3 @@ def test_a_truth_that_does_not_rise_is_refused(tmp_path: Path, slope: float, fou
         calibrate(path, out=tmp_path / "c.json")
     assert f"t.csv: the truth does not rise with the score (found {found}); check" in str(raised.value)
     assert not (tmp_path / "c.json").exists()
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [{"format": "other"}, {"knots_y": [50.0, 10.0]}, {"knots_x": [1.0, 1.0]}, {"high_y": [1.0, 1.0]}, {"low_y": None}],
-)
-def test_spoilt_files_are_refused(tmp_path: Path, spoil: dict[str, object]) -> None:
-    good = {
-        "format": "tilscore-calibration-1",
-        "input": "til_density_per_mm2",
-        "knots_x": [0.0, 1000.0],
-        "knots_y": [1.0, 50.0],
-        "low_y": [0.0, 30.0],
-        "high_y": [5.0, 80.0],
-    }
-    path = tmp_path / "c.json"
-    path.write_text(json.dumps(good))
-    assert apply_calibration(path, 500.0)[:3] == (25.5, 15.0, 42.5)
-    path.write_text(json.dumps(good | spoil))
-    with pytest.raises(DataError):
-        apply_calibration(path, 500.0)

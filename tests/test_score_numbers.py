@@ -198,7 +198,16 @@ def test_a_calibration_is_applied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"knots_y": [0, 20, 10]}, {"knots_x": [0, 0, 1]}, {"input": "n_tils"}, {"knots_y": [0, 1]}]
+    "changes",
+    [
+        {"knots_y": [0, 20, 10]},
+        {"knots_x": [0, 0, 1]},
+        {"input": "n_tils"},
+        {"knots_y": [0, 1]},
+        {"low_y": [0, 5, 20]},
+        {"low_y": [0, 5, 20], "high_y": [1, 9, 70]},
+        {"interval": [1, -2, 9]},
+    ],
 )
 def test_what_is_no_calibration_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="calibration"):

@@ -47,7 +47,7 @@ def read_calibration(path: Path) -> Calibration:
 
     Raises
     ------
-    ConfigError : no such file, or not a rising curve from a known number.
+    ConfigError : no such file, or not a rising curve, within its limits, from a known number.
     """
     do = "write it with `tilscore cohort calibrate`"
     try:
@@ -66,4 +66,6 @@ def read_calibration(path: Path) -> Calibration:
         raise ConfigError("is not a calibration", where=path, found=f"input {name!r}, knots {len(x)}", do=do)
     if not (np.diff(x) > 0).all() or not (np.diff(y) >= 0).all():
         raise ConfigError("a calibration that does not rise", where=path, do=do)
+    if low is not None and high is not None and not all(a <= v <= b for a, v, b in zip(low, y, high, strict=True)):
+        raise ConfigError("a calibration whose limits do not hold its curve", where=path, do=do)
     return Calibration(name, x, y, low, high, f"{path.name}@{sha256(path)[:12]}")

@@ -1,18 +1,19 @@
-"""From a score to what pathologists would have said: fit, check, store and apply a calibration to sTIL %."""
+"""From a score to what pathologists would have said: fit, check and store a calibration to sTIL %.
+
+`tilscore.score.calibrated` reads and applies it.
+"""
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.cohort.agreement.figures import flat_all
 from tilscore.cohort.agreement.readings import choose, need, numbers, percent_scale, read_names, read_table, spellings
-from tilscore.errors import DataError, UsageError
+from tilscore.errors import UsageError
 from tilscore.files import sha256, write_json
 from tilscore.stats.agreement import Estimate, Floats
 from tilscore.stats.monotone import SEED, HeldOut, fit, nested
@@ -24,16 +25,6 @@ LEAST_GROUPS = 20
 FEW_GROUPS = 60
 _FLAT = 1e-6
 """Percent; a map that rises by less is flat."""
-KNOTS = ("knots_x", "knots_y", "low_y", "high_y")
-
-
-class Calibrated(NamedTuple):
-    """A calibrated score: percent, its prediction interval, and whether the value lay outside the fitted range."""
-
-    stil_pct: float
-    low_pct: float
-    high_pct: float
-    beyond_calibration: bool
 
 
 def calibrate(
@@ -115,7 +106,10 @@ def fitted(
     return {
         "format": FORMAT,
         "input": score,
-        **dict(zip(KNOTS, ([float(v) for v in k] for k in (final.x, final.y, final.low, final.high)), strict=True)),
+        "knots_x": final.x.tolist(),
+        "knots_y": final.y.tolist(),
+        "low_y": final.low.tolist(),
+        "high_y": final.high.tolist(),
         "level": LEVEL,
         "n": len(x),
         "n_groups": n_groups,
@@ -161,52 +155,6 @@ def _line(x: Floats, y: Floats, group: NDArray[np.intp]) -> tuple[Estimate, Esti
     values, draws = line(sums.sum(0)), line(resampled(sums))
     slope, intercept = (interval_of(float(v), d, n) for v, d in zip(values, draws, strict=True))
     return slope, intercept
-
-
-def read_calibration(path: Path) -> dict[str, Any]:
-    """A calibration file, checked.
-
-    Raises
-    ------
-    DataError : it is missing, no JSON, of another format, or its knots are not a monotone map to 0..100.
-    """
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise DataError("is no calibration file", where=path, found=err) from err
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        named = found.get("format") if isinstance(found, dict) else type(found).__name__
-        raise DataError("is no calibration file of this version", where=path, found=named, do=f"needs {FORMAT}")
-    try:
-        x, y, low, high = (np.asarray(found[k], np.float64) for k in KNOTS)
-        sound = x.ndim == 1 and len(x) > 1 and x.shape == y.shape == low.shape == high.shape
-        sound = sound and bool(np.isfinite([x, y, low, high]).all() and (np.diff(x) > 0).all())
-        sound = sound and bool((np.diff([y, low, high], axis=1) >= 0).all() and ((low <= y) & (y <= high)).all())
-        sound = sound and bool(low[0] >= 0 and high[-1] <= 100)
-    except (KeyError, TypeError, ValueError):
-        sound = False
-    if not sound:
-        raise DataError("its knots are not a rising map to 0..100 %", where=path, do="calibrate again")
-    return found
-
-
-def apply_values(calibration: dict[str, Any], value: float) -> Calibrated:
-    """A score through a calibration that `read_calibration` gave; a value beyond its range counts as its end.
-
-    Raises
-    ------
-    DataError : the value is not finite.
-    """
-    if not math.isfinite(value):
-        raise DataError("a score that is not finite cannot be calibrated", found=value)
-    x = calibration["knots_x"]
-    stil, low, high = (float(np.interp(value, x, calibration[k])) for k in KNOTS[1:])
-    return Calibrated(stil, low, high, not x[0] <= value <= x[-1])
-
-
-def apply_calibration(path: Path, value: float) -> Calibrated:
-    """`value` in the unit of the file's `input` as (sTIL %, low, high, beyond_calibration)."""
-    return apply_values(read_calibration(path), value)
 
 
 def as_text(result: dict[str, Any]) -> str:
