@@ -16,12 +16,10 @@ from tilscore.datasets.reading import near
 from tilscore.evaluate.bootstrap import figures_with_intervals
 from tilscore.evaluate.figures import figures, pool
 from tilscore.evaluate.froc import RATES_PER_MM2, Froc
-from tilscore.evaluate.predict import match_sample
 from tilscore.evaluate.summary import as_table, flat_scores, summarise
 from tilscore.evaluate.tables import evaluate_fields
 from tilscore.labels import Cell
 from tilscore.metrics import claim
-from tilscore.peaks import Peaks
 
 I, E, S, O = (int(c) for c in Cell)  # noqa: E741
 NAMES = [c.name.lower() for c in Cell]
@@ -204,11 +202,3 @@ def test_training_and_the_report_agree() -> None:
     assert flat["toy/f_detection"] == pytest.approx(got["detection/f1"])
     assert flat["toy/f_class/stromal"] == pytest.approx(got["class/f_c/stromal"])
     assert "pairs within 3 um" in as_table(summarise(fields))
-
-
-def test_cells_matched_from_probabilities_are_the_same() -> None:
-    f = toy(8)
-    peaks = Peaks(f.found.x_px[f.kept], f.found.y_px[f.kept], f.probs[0][f.kept], f.probs[1][f.kept])
-    a, b = f.matches, match_sample(f.sample, peaks)
-    np.testing.assert_array_equal(a.pairs, b.pairs)
-    np.testing.assert_array_equal(a.found_label, b.found_label)

@@ -14,7 +14,6 @@ from tilscore.errors import DataError
 from tilscore.evaluate.predict import FieldResult, by_set
 from tilscore.labels import Cell
 from tilscore.modelcard import Calibration, ModelConfig
-from tilscore.peaks import IDENTITY
 
 N_BINS = 15
 """Equal bins of probability for reliability and its error (Guo et al. 2017 use 15)."""
@@ -215,8 +214,3 @@ def calibration_error(bins: NDArray[np.floating]) -> float:
     """Expected calibration error (Naeini et al. 2015) of `bins` [15 3]; NaN without a case."""
     n = float(bins[:, 0].sum())
     return float(np.abs(bins[:, 1] - bins[:, 2]).sum() / n) if n else float("nan")
-
-
-def uncalibrated(fields: Sequence[FieldResult]) -> list[FieldResult]:
-    """The same cells with the probabilities that the network states, for comparison."""
-    return [f.at(f.threshold, IDENTITY) for f in fields]

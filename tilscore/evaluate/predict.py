@@ -219,15 +219,6 @@ def _inside(sample: Sample, found: Candidates) -> Candidates:
     return Candidates(*(v[keep] for v in found))
 
 
-def match_sample(sample: Sample, peaks: Peaks, radius_um: float | None = None) -> Matches:
-    """Pair a field's nuclei with cells found on its crop at 0.5 um/px; as `FieldResult.matches`, from probabilities."""
-    with np.errstate(divide="ignore"):
-        found = _inside(sample, Candidates(peaks.x_px, peaks.y_px, peaks.detection, np.log(peaks.types)))
-    none = np.zeros((len(Region), len(Region)), np.int64)
-    every = FieldResult(sample, found, none, radius_of(sample.source, radius_um), 1e-9, IDENTITY)
-    return every.matches
-
-
 def region_confusion(sample: Sample, regions: NDArray[np.uint8]) -> NDArray[np.int64]:
     """[true found] pixel counts at 4 um/px over the labelled pixels of a field."""
     out = np.zeros((len(Region), len(Region)), np.int64)

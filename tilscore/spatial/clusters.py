@@ -11,8 +11,6 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 Points = NDArray[np.floating]
-CHUNK = 50_000
-"""Points whose neighbours are looked up at a time, which bounds the memory."""
 
 
 @dataclass(frozen=True)

@@ -23,15 +23,12 @@ class Nearest:
 
     Parameters
     ----------
-    r_um : [k] distances. g_km, g_border : [k] share of points with a neighbour within r: Kaplan-Meier, and the reduced
-    sample (border) estimate, NaN where no point is that far from the edge.
+    g_km : [k] share of points with a neighbour within each distance (Kaplan-Meier).
     median_um : smallest distance with a Kaplan-Meier share of at least a half; None where it is not reached.
     mean_um : mean observed distance, not corrected for the edge. n : points.
     """
 
-    r_um: Values
     g_km: Values
-    g_border: Values
     median_um: float | None
     mean_um: float
     n: int
@@ -55,14 +52,9 @@ def nearest_distances(one: Points, other: Points | None, window: Mask, grid: Gri
     edge = edge_distance(one, window, grid)
     censored = away > edge
     cdf = ecdf(CensoredData.right_censored(np.minimum(away, edge), censored)).cdf
-    at_risk = len(edge) - np.searchsorted(np.sort(edge), r_um)
-    # Points with away <= r <= edge: those with away <= r, less those whose edge comes before r too.
-    first, last = np.sort(away[~censored]), np.sort(edge[~censored])
-    hits = np.searchsorted(first, r_um, side="right") - np.searchsorted(last, r_um, side="left")
-    border = np.divide(hits, at_risk, out=np.full(len(r_um), np.nan), where=at_risk > 0)
     reached = cdf.quantiles[cdf.probabilities >= 0.5]
     median = float(reached[0]) if len(reached) else None
-    return Nearest(r_um, np.asarray(cdf.evaluate(r_um)), border, median, float(away.mean()), len(one))
+    return Nearest(np.asarray(cdf.evaluate(r_um)), median, float(away.mean()), len(one))
 
 
 def edge_distance(points: Points, window: Mask, grid: Grid) -> Values:
