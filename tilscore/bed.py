@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.config import check_ranges
-from tilscore.masks import dilate
+from tilscore.masks import Mask, dilate
 from tilscore.space import BoxUm, Grid
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

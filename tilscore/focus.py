@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.errors import ConfigError
+from tilscore.masks import Mask, Plane, large, odd, opened
 from tilscore.space import Grid, Window
 
 if TYPE_CHECKING:
     from tilscore.slide import Slide
-
-Mask = NDArray[np.bool_]
-Plane = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -113,18 +111,15 @@ def blurred(bands: Plane, tissue: Mask, mpp: float, cfg: FocusConfig) -> Mask:
     tissue : [h w] bool.
     mpp : um/px of both.
     """
-    size = max(2 * int(cfg.window_um / mpp / 2) + 1, 3)
+    size = odd(cfg.window_um / mpp)
     inside = tissue.astype(np.float32)
     weight = np.maximum(_box(inside, size), 1e-6)
     fine, coarse = (_box(bands[..., k] * inside, size) / weight for k in range(2))
     soft = tissue & (coarse > cfg.min_structure**2) & (fine < cfg.min_ratio**2 * coarse)
-    soft = _opened(soft, int(cfg.window_um / mpp / 3))
-    _, parts, stats, _ = cv2.connectedComponentsWithStats(soft.astype(np.uint8), connectivity=8)
-    keep = stats[:, cv2.CC_STAT_AREA] * mpp**2 >= cfg.min_blur_um2
-    keep[0] = False
+    soft = large(opened(soft, int(cfg.window_um / mpp / 3)), cfg.min_blur_um2 / mpp**2)
     # A window that straddles an edge of the blur looks sharp: give back that rim.
     rim = np.ones((size, size), np.uint8)
-    return cv2.dilate(keep[parts].astype(np.uint8), rim).astype(bool) & tissue
+    return cv2.dilate(soft.astype(np.uint8), rim).astype(bool) & tissue
 
 
 def _blocks(window: Window, tissue: Mask, size_px: int) -> Iterator[Window]:
@@ -138,8 +133,3 @@ def _gauss(plane: Plane, sigma: float) -> Plane:
 
 def _box(plane: Plane, size: int) -> Plane:
     return np.asarray(np.maximum(cv2.blur(plane, (size, size), borderType=cv2.BORDER_REFLECT), 0), np.float32)
-
-
-def _opened(mask: Mask, size: int) -> Mask:
-    kernel = np.ones((size // 2 * 2 + 1,) * 2, np.uint8)  # an even one would shift the mask
-    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, kernel).astype(bool)

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilscore import __version__
-from tilscore.bed import Mask
 from tilscore.cells import Cells, read_cells, write_cells
 from tilscore.config import as_values
 from tilscore.errors import DataError, OutputError
@@ -29,6 +28,7 @@ from tilscore.geojson import write_cells_geojson
 from tilscore.infer import infer_slide
 from tilscore.info import describe, versions
 from tilscore.labels import Area, Region
+from tilscore.masks import Mask
 from tilscore.outputs import read_notes, update_scores
 from tilscore.overlay import Title, compose, write_overlay
 from tilscore.panels import draw_panels

@@ -1,4 +1,4 @@
-"""Small operations on masks that the tissue map is built from; lengths are in pixels unless said otherwise."""
+"""Small operations on masks that the maps are built from; lengths are in pixels."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def closing(mask: Mask, radius: float) -> Mask:
     return cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc(radius))[pad:-pad, pad:-pad].astype(bool)
 
 
-def opened(mask: Mask, mpp: float) -> Mask:
-    """Without what is thinner than about 24 um."""
-    size = round(24.0 / mpp) // 2 * 2 + 1  # an even kernel would shift the mask
-    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((size, size), np.uint8)).astype(bool)
+def opened(mask: Mask, size: int) -> Mask:
+    """Without what is narrower than `size`."""
+    kernel = np.ones((size // 2 * 2 + 1,) * 2, np.uint8)  # an even one would shift the mask
+    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, kernel).astype(bool)
 
 
 def large(mask: Mask, min_px: float) -> Mask:

@@ -213,9 +213,14 @@ def _tissue(od: Plane, barred: Mask, mpp: float, cfg: TissueConfig) -> Mask:
     seed = (mean > cfg.seed_od) & (texture > cfg.seed_texture) & (colour > cfg.seed_colour) & (cy > 0)
     seed |= flat
     weak &= ~barred
-    closed = opened(closing(_with_seeds(weak, seed & ~barred), cfg.close_um / mpp), mpp) & ~barred
+    closed = _thick(closing(_with_seeds(weak, seed & ~barred), cfg.close_um / mpp), mpp) & ~barred
     kept = _fragments(closed, weak, od, mpp, cfg)
     return _fill_holes(kept, mean, mpp, cfg) & ~barred
+
+
+def _thick(mask: Mask, mpp: float) -> Mask:
+    """Without what is thinner than about 24 um."""
+    return opened(mask, round(24.0 / mpp))
 
 
 def _fragments(closed: Mask, weak: Mask, od: Plane, mpp: float, cfg: TissueConfig) -> Mask:
@@ -243,11 +248,11 @@ def _dark_frame_and_pen(od: Plane, mpp: float, cfg: TissueConfig) -> tuple[Mask,
     blue = (cx > 0.5) & (cy < 0.8)
     red = (cx < -0.5) & (cy < 0.28) & (cy > -0.35) & (mean > 1.75 * cfg.pen_od)
     core = ((green | blue) & (mean > 0.6 * cfg.pen_od)) | red | (black & ~frame)
-    pen = large(opened(core, mpp), cfg.min_pen_um2 / mpp**2)
+    pen = large(_thick(core, mpp), cfg.min_pen_um2 / mpp**2)
     # Violet ink has the hue of haematoxylin but no nuclei.
     texture = local_std(od[..., 1], odd(cfg.texture_um / mpp))
     flat = (cx > -0.5) & (cy > 0) & (mean > 1.5 * cfg.pen_od) & (texture < cfg.pen_texture_ratio * od[..., 1])
-    pen |= dilate(large(opened(flat, mpp), 5 * cfg.min_pen_um2 / mpp**2), cfg.texture_um / 2 / mpp)
+    pen |= dilate(large(_thick(flat, mpp), 5 * cfg.min_pen_um2 / mpp**2), cfg.texture_um / 2 / mpp)
     pen = closing(dilate(pen, cfg.pen_margin_um / mpp), cfg.close_um / mpp)
     return dilate(frame, cfg.pen_margin_um / mpp), pen
 

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.bed import Mask, window_of
+from tilscore.bed import window_of
+from tilscore.masks import Mask
 from tilscore.raster import Raster
 from tilscore.score.config import AggregateConfig
 from tilscore.space import Grid

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.bed import Mask
+from tilscore.masks import Mask
 from tilscore.score.config import CompatConfig
 from tilscore.space import Grid
 

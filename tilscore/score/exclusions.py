@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.bed import Mask
 from tilscore.labels import Region
+from tilscore.masks import Mask
 from tilscore.raster import Raster
 from tilscore.score.parts import Part, Parts, histogram
 

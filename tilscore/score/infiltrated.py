@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.bed import Mask
+from tilscore.masks import Mask
 from tilscore.score.config import InfiltratedConfig
 from tilscore.space import Grid, Window
 

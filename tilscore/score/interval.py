@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tilscore.config import check_ranges
+from tilscore.masks import Mask
 from tilscore.space import Grid
 from tilscore.stats.correlogram import Correlogram, fit_correlogram
 from tilscore.stats.intervals import binomial_limits, logit_limits, overdispersed_limits, poisson_limits
 
-Mask = NDArray[np.bool_]
 Plane = NDArray[np.float64]
 LEVEL = 0.95
 """Share of slides whose interval is to hold the truth. No setting: tables, reports and cohorts take the limits for

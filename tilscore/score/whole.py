@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.bed import Mask
 from tilscore.cells import Cells
 from tilscore.config import as_values
 from tilscore.errors import DataError
 from tilscore.labels import Area, Cell, Region
+from tilscore.masks import Mask
 from tilscore.raster import Raster
 from tilscore.score.aggregates import describe_aggregates, find_aggregates
 from tilscore.score.bounds import make_intervals

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tilscore.bed import distance_px
 from tilscore.config import check_ranges
 from tilscore.errors import ConfigError
+from tilscore.masks import Mask
 from tilscore.score.interval import IntervalConfig, density_interval
 from tilscore.space import Grid
 
-Mask = NDArray[np.bool_]
 Points = NDArray[np.floating]
 
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import CensoredData, ecdf
 
+from tilscore.masks import Mask
 from tilscore.space import Grid
 
-Mask = NDArray[np.bool_]
 Values = NDArray[np.float64]
 Points = NDArray[np.floating]
 

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.spatial import cKDTree
 
+from tilscore.masks import Mask, Plane
 from tilscore.space import Grid
 
-Mask = NDArray[np.bool_]
-Plane = NDArray[np.float32]
 Values = NDArray[np.float64]
 Points = NDArray[np.floating]
 MIN_SHARE = 1e-3

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import convolve
 from scipy.stats import chi2, false_discovery_control, norm
 
+from tilscore.masks import Mask
 from tilscore.space import Grid
 
-Mask = NDArray[np.bool_]
 Values = NDArray[np.float64]
 Points = NDArray[np.floating]
 

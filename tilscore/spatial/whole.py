@@ -14,6 +14,7 @@ from tilscore.cells import Cells
 from tilscore.config import as_values
 from tilscore.files import write_json
 from tilscore.labels import Cell, Region
+from tilscore.masks import Mask
 from tilscore.raster import Raster
 from tilscore.space import Grid
 from tilscore.spatial.border import border_profile
@@ -23,7 +24,6 @@ from tilscore.spatial.nearest import nearest_distances
 from tilscore.spatial.pairs import pair_correlation
 from tilscore.spatial.squares import Squares, hotspots, morisita_horn, unevenness
 
-Mask = NDArray[np.bool_]
 Points = NDArray[np.float64]
 
 SCHEMA_VERSION = 1
