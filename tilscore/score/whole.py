@@ -97,29 +97,20 @@ def score_with_parts(
     parts = divide(regions, tissue, cfg, bed, given=given, drawn=drawn, box=box)
     if bed.inside_only:
         given = None  # the bed was found
-    keep = (cells.label == Cell.INFLAMMATORY) & (cells.prob >= cfg.min_prob)
-    areas = None if cell_areas_um2 is None else np.asarray(cell_areas_um2, np.float64)[keep]
-    tils = Tils.of(cells[keep], parts, areas)
-    packed = _packed(tils, parts, drawn, cfg)
-    if cfg.aggregates.exclude and packed.any():
-        parts = replace(parts, values=np.where(packed, np.uint8(Part.AGGREGATE), parts.values))
-        tils = Tils.of(cells[keep], parts, areas)
+    tils, parts, packed = _counted(cells, parts, drawn, cfg, cell_areas_um2)
     why = (how.code,) if not how.evaluable else _why_not(parts, cfg, given)
     cores = find_cores(tissue, cfg.cores)
     head = _head(tils, parts, packed, cfg, scored=not why)
-    head |= {"site": site, "specimen": specimen, "notes": _notes(site, specimen, areas is not None, cfg)}
+    head |= {"site": site, "specimen": specimen, "notes": _notes(site, specimen, cell_areas_um2 is not None, cfg)}
     head["n_cores"] = len(cores)
     head["constants"]["bed"] = "given" if given is not None else as_values(bed)
     warned = (where.code,) if where.code else ()
     if why:
         return Scored(Score(status="not_evaluable", reasons=(*why, *flags, *warned), **_NO_NUMBERS, **head), parts)
-    head |= _scored(cells, tils, parts, cores, cfg, head["constants"])
-    doubts = head.pop("doubts")
-    if parts.mm2(Part.TUMOUR) < (cfg.little_tumour_mm2 if given is None else cfg.min_tumour_mm2):
-        doubts = ("little_tumour" if given is None else "no_tumour_in_area", *doubts)
-    if packed.any() and not cfg.aggregates.exclude:
-        doubts = ("lymphoid_aggregates", *doubts)
-    return Scored(Score(status="ok", reasons=(*flags, *doubts, *warned), **head), parts)
+    numbers, doubts = _scored(cells, tils, parts, cores, cfg)
+    head["constants"] |= numbers.pop("constants")
+    reasons = (*flags, *_small_or_packed(parts, packed, cfg, given), *doubts, *warned)
+    return Scored(Score(status="ok", reasons=reasons, **numbers, **head), parts)
 
 
 _NO_NUMBERS: dict[str, Any] = dict.fromkeys(
@@ -134,6 +125,21 @@ def _check(cells: Cells, regions: Raster, tissue: Raster) -> None:
             raise DataError(f"{name} with a value that is no class", found=worst, do="run the stage that writes it")
     if not (np.isfinite(cells.x_um).all() and np.isfinite(cells.y_um).all()):
         raise DataError("cells without a position", do="run `tilscore infer` again")
+
+
+def _counted(
+    cells: Cells, parts: Parts, drawn: Drawn, cfg: ScoreConfig, cell_areas_um2: NDArray[np.floating[Any]] | None
+) -> tuple[Tils, Parts, Mask]:
+    """The inflammatory cells that count; the parts, without lymphoid aggregates where these are left out; and [h w]
+    bool where they lie."""
+    keep = (cells.label == Cell.INFLAMMATORY) & (cells.prob >= cfg.min_prob)
+    areas = None if cell_areas_um2 is None else np.asarray(cell_areas_um2, np.float64)[keep]
+    tils = Tils.of(cells[keep], parts, areas)
+    packed = _packed(tils, parts, drawn, cfg)
+    if cfg.aggregates.exclude and packed.any():
+        parts = replace(parts, values=np.where(packed, np.uint8(Part.AGGREGATE), parts.values))
+        tils = Tils.of(cells[keep], parts, areas)
+    return tils, parts, packed
 
 
 def _packed(tils: Tils, parts: Parts, drawn: Drawn, cfg: ScoreConfig) -> Mask:
@@ -202,13 +208,11 @@ def _notes(site: str | None, specimen: str | None, measured: bool, cfg: ScoreCon
 
 
 def _scored(
-    cells: Cells, tils: Tils, parts: Parts, cores: Cores, cfg: ScoreConfig, constants: dict[str, Any]
-) -> dict[str, Any]:
-    """The numbers of a slide that has a score; `doubts` are codes of what to know about them."""
+    cells: Cells, tils: Tils, parts: Parts, cores: Cores, cfg: ScoreConfig
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The numbers of a slide that has a score, by name, and codes of what to know about their intervals."""
     numbers = make_numbers(cells, tils, parts, cfg)
-    made, doubts = make_intervals(numbers, parts, cfg)
-    if parts.mm2(Part.STROMA) < cfg.little_stroma_mm2:
-        doubts = ("little_stroma", *doubts)
+    intervals, doubts = make_intervals(numbers, parts, cfg)
     counted = numbers.stroma_tils
     each = core_scores(
         cores,
@@ -217,10 +221,17 @@ def _scored(
         min_stroma_mm2=cfg.min_stroma_mm2,
         area_per_til_um2=numbers.area_per_til_um2,
     )
-    return numbers.values | {
-        "constants": constants | numbers.constants,
-        "intervals": made,
-        "cores": each,
-        "core_spread": core_spread(each),
-        "doubts": doubts,
+    made = {"constants": numbers.constants, "intervals": intervals, "cores": each, "core_spread": core_spread(each)}
+    return numbers.values | made, doubts
+
+
+def _small_or_packed(parts: Parts, packed: Mask, cfg: ScoreConfig, given: Mask | None) -> tuple[str, ...]:
+    """Codes of what to know about the tissue under a score."""
+    tumour_mm2 = parts.mm2(Part.TUMOUR)
+    facts = {
+        "lymphoid_aggregates": packed.any() and not cfg.aggregates.exclude,
+        "little_tumour": given is None and tumour_mm2 < cfg.little_tumour_mm2,
+        "no_tumour_in_area": given is not None and tumour_mm2 < cfg.min_tumour_mm2,
+        "little_stroma": parts.mm2(Part.STROMA) < cfg.little_stroma_mm2,
     }
+    return tuple(code for code, holds in facts.items() if holds)
