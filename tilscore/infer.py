@@ -23,6 +23,7 @@ from tilscore.errors import SlideError
 from tilscore.modelcard import MPP, REGION_STRIDE, StainRange
 from tilscore.raster import Raster
 from tilscore.slide import Slide, SlideSpec
+from tilscore.space import Grid
 from tilscore.stain import GLASS_LEVEL, StainCheck, StainConfig, check_stain, glass_of, normalised, white_table
 from tilscore.stain.white import Colour
 
@@ -103,44 +104,59 @@ def infer_slide(
     ------
     SlideError : too many pixels cannot be read.
     """
-    grid = slide.level0.at(MPP)
-    region_grid = slide.level0.at(REGION_MPP)
-    regions = np.zeros(region_grid.shape, np.uint8)
     block_um = cfg.block_um or BLOCK_UM / zoom
+    grid = slide.level0.at(MPP)
     blocks = plan_blocks(grid, tissue, block_um=block_um, halo_um=cfg.halo_um, origin_um=cfg.origin_um)
-    parts: list[Cells] = []
-    unreadable_um2 = read_um2 = 0.0
     glass = None if slide.is_field else glass_of(slide)
     stain = check_stain(
         slide, tissue, stain_range or StainRange(), cfg.stain, glass=glass, normalise=cfg.stain_normalise
     )
     prepare = _Preparation(glass, stain, balance=cfg.white_balance)
-    bar = _TissueBar(tissue, progress)
     workers = backend.readers if cfg.workers is None else cfg.workers
     pixels = read_windows(spec, slide, [b.read for b in blocks], workers, allow_upsampling=allow_upsampling)
+    found, bar = _Found(slide.level0.at(REGION_MPP)), _TissueBar(tissue, progress)
     for batch in _batches(zip(blocks, pixels, strict=True), backend.batch):
         results = backend.detect(np.stack([prepare(p.image) for _, p in batch]), threshold)
         for (block, read), result in zip(batch, results, strict=True):
-            parts.append(_own_cells(block, result))
-            _paste_regions(regions, block, result.regions)
-            unreadable_um2 += read.unreadable_um2
-            read_um2 += block.read.clip().box.area_mm2 * 1e6
+            found.add(block, read, result)
             bar.done(block)
     bar.close()
     backend.rest()
-    unreadable = unreadable_um2 / max(read_um2, 1.0)
-    if unreadable > cfg.max_unreadable_frac:
+    if found.unreadable_frac > cfg.max_unreadable_frac:
         raise SlideError(
             "too much of the tissue cannot be read",
             where=slide.path,
-            found=f"{unreadable:.1%}",
+            found=f"{found.unreadable_frac:.1%}",
             do="copy the file again or rescan the slide",
         )
-    cells = Cells.concat(parts)
-    cells = cells[np.isin(tissue.sample(cells.x_um, cells.y_um), ON_TISSUE)]
-    region_map = Raster(regions, region_grid)
-    cells = cells.with_region(region_map.sample(cells.x_um, cells.y_um))
-    return InferResult(cells, region_map, len(blocks), unreadable, prepare.balanced, stain)
+    return InferResult(
+        found.cells_on(tissue), found.regions, len(blocks), found.unreadable_frac, prepare.balanced, stain
+    )
+
+
+class _Found:
+    """What the blocks have given so far."""
+
+    def __init__(self, region_grid: Grid) -> None:
+        self.regions = Raster(np.zeros(region_grid.shape, np.uint8), region_grid)
+        self._cells: list[Cells] = []
+        self._unreadable_um2 = self._read_um2 = 0.0
+
+    def add(self, block: Block, read: Pixels, result: BlockResult) -> None:
+        self._cells.append(_own_cells(block, result))
+        _paste_regions(self.regions.values, block, result.regions)
+        self._unreadable_um2 += read.unreadable_um2
+        self._read_um2 += block.read.clip().box.area_mm2 * 1e6
+
+    @property
+    def unreadable_frac(self) -> float:
+        return self._unreadable_um2 / max(self._read_um2, 1.0)
+
+    def cells_on(self, tissue: Raster) -> Cells:
+        """The cells on tissue, each with the region under it."""
+        cells = Cells.concat(self._cells)
+        cells = cells[np.isin(tissue.sample(cells.x_um, cells.y_um), ON_TISSUE)]
+        return cells.with_region(self.regions.sample(cells.x_um, cells.y_um))
 
 
 class _Preparation:
