@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tilscore.files import replacing, write_text
+import tilscore
+from tilscore.files import replacing, sha256, write_text
 
 _EXACT = 2.0**53
 """Whole numbers below are exact as float."""
@@ -60,6 +63,15 @@ def write_xlsx(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
             sheet.append(row)
     with replacing(path) as beside:
         book.save(beside)
+
+
+def made_from(files: Mapping[str, Path], *libraries: str) -> dict[str, Any]:
+    """What a result was made from, and by which versions: how its JSON begins."""
+    versions = {"tilscore": tilscore.__version__, "python": platform.python_version()}
+    return {
+        "versions": versions | {name: version(name) for name in libraries},
+        "inputs": {name: {"name": path.name, "sha256": sha256(path)} for name, path in files.items()},
+    }
 
 
 def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Collection, Sequence
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-import tilscore
+from tilscore.cohort.assays.asked import ask
 from tilscore.cohort.assays.outcomes import (
-    check_outcomes,
     events,
-    other_outcomes,
-    outcome_notes,
-    survival_columns,
     times,
     unit_of,
 )
 from tilscore.cohort.assays.survival import COX_COLUMNS, KM_COLUMNS, cox, kaplan_meier, negative_times, patients
 from tilscore.cohort.assays.table import (
-    MOST_GROUPS,
     Assays,
     of_patients,
     origin_notes,
     read_assays,
     same_blocks,
-    stray_texts,
 )
 from tilscore.cohort.assays.tests import agreement, correlations, groups, not_evaluable, with_fdr
 from tilscore.cohort.manifest.models import model_notes
-from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, scores_file
 from tilscore.cohort.manifest.read import read_manifest, spelled_otherwise
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure, to_scale
-from tilscore.cohort.rank.reference import scores_file
-from tilscore.cohort.tables import plain, plain_rows, write_tables
+from tilscore.cohort.tables import made_from, plain, plain_rows, write_tables
 from tilscore.errors import UsageError
-from tilscore.files import sha256, write_json
+from tilscore.files import write_json
 from tilscore.inputs.words import canonical
 
 SCHEMA_VERSION = 1
@@ -89,26 +80,25 @@ def assays(
     if Path(table).resolve() == (Path(out) / "assays.csv").resolve():
         raise UsageError("the table would be written over", where=table, do="give another --out, or rename the table")
     slides, scores, other = read_manifest(manifest), read_scores(results), read_assays(table)
-    _known(other, flags, densities)
-    outcomes = survival_columns(other.columns, survival)
-    check_outcomes(other.table, outcomes)
-    theirs = {column for _, *both in outcomes for column in both}
-    apart = other_outcomes(other.columns, {*theirs, *flags})
-    kinds, notes = kinds_of(other, {*theirs, *apart}, flags, densities)
-    grouped = [name for name, kind in kinds.items() if kind == "group"]
-    whole = joined(slides, scores, of_patients(other, time, theirs, grouped), time, what)
-    notes += outcome_notes(other.columns, {*theirs, *flags}, apart)
-    apart_by = "patients of the assays differ from the manifest's"
-    notes += spelled_otherwise(other.table["patient_id"], slides["patient_id"], apart_by)
-    block = _by_block([n for n, kind in kinds.items() if kind == "number"], slides, other, whole, time, scores, what)
-    tests = _tests(whole, block, kinds, densities, what)
-    survived = _survival(whole, outcomes, what, time, km_groups)
+    asked = ask(other, densities, flags, survival)
+    grouped = [name for name, kind in asked.kinds.items() if kind == "group"]
+    whole = joined(slides, scores, of_patients(other, time, asked.theirs, grouped), time, what)
+    numbers = [name for name, kind in asked.kinds.items() if kind == "number"]
+    block = _by_block(numbers, slides, other, whole, time, scores, what)
+    tests = _tests(whole, block, asked.kinds, densities, what)
+    survived = _survival(whole, asked.outcomes, what, time, km_groups)
     found = with_fdr([*tests, *survived["tests"]])
-    notes = [*model_notes(whole), *other.notes, *origin_notes(other, time, theirs, grouped), *notes]
-    result = _head({"manifest": Path(manifest), "scores": scores_file(results), "assays": Path(table)}) | {
+    apart = "patients of the assays differ from the manifest's"
+    spelled = spelled_otherwise(other.table["patient_id"], slides["patient_id"], apart)
+    origin = origin_notes(other, time, asked.theirs, grouped)
+    notes = [*model_notes(whole), *other.notes, *origin, *asked.notes, *spelled]
+    files = {"manifest": Path(manifest), "scores": scores_file(results), "assays": Path(table)}
+    result = {
+        "schema_version": SCHEMA_VERSION,
+        **made_from(files, "numpy", "scipy", "pandas", "lifelines"),
         "settings": {"timepoint": time, "measure": measure, "offset_per_mm2": OFFSET_PER_MM2, "km_groups": km_groups},
         "counts": _counts(whole, other),
-        "notes": [*notes, *negative_times(whole, outcomes), *_notes(whole, block, other, time)],
+        "notes": [*notes, *negative_times(whole, asked.outcomes), *_notes(whole, block, other, time)],
         "tests": plain_rows(found),
         "km": survived["summary"],
         "cox": survived["cox"],
@@ -128,16 +118,6 @@ def _curves(survived: dict[str, list[dict[str, Any]]]) -> dict[str, pd.DataFrame
     }
 
 
-def _head(files: dict[str, Path]) -> dict[str, Any]:
-    """What the tables were made from, and by which versions."""
-    versions = {name: version(name) for name in ("numpy", "scipy", "pandas", "lifelines")}
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "versions": {"tilscore": tilscore.__version__, "python": platform.python_version()} | versions,
-        "inputs": {name: {"name": path.name, "sha256": sha256(path)} for name, path in files.items()},
-    }
-
-
 def _check(timepoint: str, measure: str, km_groups: int) -> tuple[Measure, str]:
     what = next((m for m in MEASURES if m.name == measure), None)
     if what is None:
@@ -149,15 +129,6 @@ def _check(timepoint: str, measure: str, km_groups: int) -> tuple[Measure, str]:
     if km_groups not in (2, 3):
         raise UsageError("must be 2 (median) or 3 (tertiles)", where="--km-groups", found=km_groups)
     return what, time
-
-
-def _known(other: Assays, flags: Sequence[str], densities: Sequence[str]) -> None:
-    for name in (*flags, *densities):
-        if name not in other.columns and (name in densities or name not in ("response", "arm")):
-            raise UsageError("the assays have no such column", found=name, do="they are: " + ", ".join(other.columns))
-    for name in densities:
-        if name not in flags and not pd.api.types.is_numeric_dtype(other.table[name]):
-            raise UsageError("the column does not hold numbers", where="--densities", found=name)
 
 
 def joined(
@@ -200,34 +171,6 @@ def _named(whole: pd.DataFrame, what: Measure) -> pd.DataFrame:
     """The joined table with the names that the scores have elsewhere."""
     names = {"density": MEASURES[0].column} | ({} if what is MEASURES[0] else {"shown": what.column})
     return whole.drop(columns=["y"] if "shown" in names else ["y", "shown"]).rename(columns=names)
-
-
-def kinds_of(
-    other: Assays, taken: Collection[str], flags: Sequence[str], densities: Sequence[str] = ()
-) -> tuple[dict[str, str], list[str]]:
-    """What is tested of each column (`number` or `group`) but those taken as outcomes, and notes on those that are
-    not. Densities (`densities`, and names that end in `_per_mm2`) are numbers however few values they have."""
-    kinds: dict[str, str] = {}
-    notes = []
-    for name in other.columns:
-        values = other.table[name]
-        is_number = pd.api.types.is_numeric_dtype(values)
-        known = values.dropna() if is_number else values[values != ""]
-        n, whole = known.nunique(), is_number and bool((known == known.round()).all())
-        if name in taken:
-            continue
-        is_density = is_number and (name in densities or name.endswith("_per_mm2"))
-        strays = stray_texts(other, name)
-        few = 2 <= n <= MOST_GROUPS and (n == 2 or not is_number or whole)
-        if name in flags or (few and not is_density and not strays):
-            kinds[name] = "group"
-        elif is_number and n > 1:
-            kinds[name] = "number"
-        else:
-            many = f"it has {n} different texts, and at most {MOST_GROUPS} make groups"
-            why = "it is empty" if n == 0 else "all its values are equal" if n == 1 else many
-            notes.append(f"Column {name!r} was not tested: {strays or why}.")
-    return kinds | {"response": "group"} | dict.fromkeys(flags, "group"), notes
 
 
 def _tests(

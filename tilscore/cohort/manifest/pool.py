@@ -42,6 +42,12 @@ MIXED = "mixed"
 """Specimen or site of a biopsy whose slides state several."""
 
 
+def scores_file(results: Path | str) -> Path:
+    """The table of scores of a run's folder, or the file itself."""
+    path = Path(results)
+    return path / "scores.csv" if path.is_dir() else path
+
+
 def read_scores(results: Path | str) -> pd.DataFrame:
     """The table of a run, `OUT/scores.csv` or its folder: numbers as float (NaN where empty), the rest as strings.
 
@@ -53,8 +59,7 @@ def read_scores(results: Path | str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    path = Path(results)
-    path = path / "scores.csv" if path.is_dir() else path
+    path = scores_file(results)
     do = "give the folder of a run, or its scores.csv"
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")

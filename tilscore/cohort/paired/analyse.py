@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-import tilscore
 from tilscore.cohort.manifest.models import model_notes, pair_notes
-from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, with_scores
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, scores_file, with_scores
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.paired.change import COLUMNS, adjustment, change_tests, detectable, with_multiplicity
 from tilscore.cohort.paired.missing import later_timepoints, missing_pairs, missing_tests, scored
@@ -20,15 +17,14 @@ from tilscore.cohort.paired.model import FALLBACK, ModelResult, fit_model
 from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, confounded, shifts, unknown_sampling
 from tilscore.cohort.paired.reliable import add_adjusted
 from tilscore.cohort.paired.sensitivity import sensitivity
-from tilscore.cohort.tables import plain, plain_rows, write_tables
+from tilscore.cohort.tables import made_from, plain, plain_rows, write_tables
 from tilscore.config import as_values
-from tilscore.files import sha256, write_json
+from tilscore.files import write_json
 from tilscore.inputs.words import is_scored
 
 SCHEMA_VERSION = 1
 TIMEPOINT = "timepoint: "
 """How the terms of the model that are changes begin."""
-LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels", "openpyxl")
 
 
 def analyse(manifest: Path, results: Path, out: Path, cfg: AnalyseConfig | None = None) -> dict[str, Any]:
@@ -50,13 +46,10 @@ def analyse(manifest: Path, results: Path, out: Path, cfg: AnalyseConfig | None 
     cfg = cfg or AnalyseConfig()
     table, scores = read_manifest(manifest), read_scores(results)
     tables, rest = analyse_tables(table, scores, cfg)
-    scores_file = Path(results) / "scores.csv" if Path(results).is_dir() else Path(results)
-    inputs = {"manifest": Path(manifest), "scores": scores_file}
+    inputs = {"manifest": Path(manifest), "scores": scores_file(results)}
     analysis: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "versions": {"tilscore": tilscore.__version__, "python": platform.python_version()}
-        | {name: version(name) for name in LIBRARIES},
-        "inputs": {name: {"name": path.name, "sha256": sha256(path)} for name, path in inputs.items()},
+        **made_from(inputs, "numpy", "scipy", "pandas", "statsmodels", "openpyxl"),
         "settings": as_values(cfg),
         **rest,
         **{name: plain_rows(tables[name]) for name in tables if name not in ("slides", "biopsies")},

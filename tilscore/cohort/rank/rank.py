@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-import tilscore
-from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
+from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, scores_file
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.paired.missing import later_timepoints
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.cohort.rank.expected import CHANGE_SIDES, LEVEL_SIDES
 from tilscore.cohort.rank.reasons import reasons
-from tilscore.cohort.rank.reference import read_reference, scores_file
+from tilscore.cohort.rank.reference import read_reference
 from tilscore.cohort.rank.standing import (
     OUTLIER_Z,
     RankConfig,
@@ -28,10 +25,10 @@ from tilscore.cohort.rank.standing import (
     prepare,
     stand,
 )
-from tilscore.cohort.tables import plain, plain_rows, write_tables
+from tilscore.cohort.tables import made_from, plain, plain_rows, write_tables
 from tilscore.config import as_values
 from tilscore.errors import UsageError
-from tilscore.files import sha256, write_json
+from tilscore.files import write_json
 from tilscore.inputs.words import canonical
 
 SCHEMA_VERSION = 1
@@ -91,9 +88,7 @@ def rank(
     given = {"manifest": Path(manifest), "scores": scores_file(results), **files}
     result = {
         "schema_version": SCHEMA_VERSION,
-        "versions": {"tilscore": tilscore.__version__, "python": platform.python_version()}
-        | {name: version(name) for name in ("numpy", "scipy", "pandas", "statsmodels")},
-        "inputs": {name: {"name": path.name, "sha256": sha256(path)} for name, path in given.items()},
+        **made_from(given, "numpy", "scipy", "pandas", "statsmodels"),
         "settings": as_values(cfg) | {"n": n, "direction": direction, "by": by, "outlier_z": OUTLIER_Z},
         "reference": about,
         "counts": _counts(ranks),

@@ -9,15 +9,10 @@ import numpy as np
 import pandas as pd
 
 from tilscore.cohort.manifest.models import NOT_STATED, model_notes, models_of
-from tilscore.cohort.manifest.pool import INTERVALS, as_numbers, pool_biopsies, read_scores, saved_anew
+from tilscore.cohort.manifest.pool import INTERVALS, as_numbers, pool_biopsies, read_scores, saved_anew, scores_file
 from tilscore.cohort.manifest.read import read_manifest, spelled_otherwise
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.errors import DataError, UsageError
-
-
-def scores_file(results: Path) -> Path:
-    """The table of scores of a run's folder, or the file itself."""
-    return Path(results) / "scores.csv" if Path(results).is_dir() else Path(results)
 
 
 def read_reference(
