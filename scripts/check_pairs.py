@@ -27,7 +27,8 @@ from scipy import optimize
 
 from tilscore.cohort.paired.change import n_effective
 from tilscore.cohort.paired.model import Design, _patient_means, mixed_variances, model_design
-from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, build_pairs, covariates
+from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, build_pairs
+from tilscore.cohort.paired.sampling import covariates
 from tilscore.cohort.simulate.cohort import SimulateConfig, simulate_pairs
 from tilscore.inputs.words import SITES, SPECIMENS
 from tilscore.stats.aligned import aligned_test, column_basis

@@ -18,8 +18,9 @@ from tilscore.cohort.paired.analyse import analyse
 from tilscore.cohort.paired.change import change_tests
 from tilscore.cohort.paired.missing import missing_tests
 from tilscore.cohort.paired.model import Design, fit_model, mixed_variances, model_design
-from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, category, covariates, shifts
+from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, category, shifts
 from tilscore.cohort.paired.reliable import add_adjusted
+from tilscore.cohort.paired.sampling import covariates
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.cohort.tables import write_xlsx
 from tilscore.stats.aligned import aligned_signed_rank, aligned_test

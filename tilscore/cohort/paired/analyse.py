@@ -14,8 +14,9 @@ from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.paired.change import COLUMNS, adjustment, change_tests, detectable, with_multiplicity
 from tilscore.cohort.paired.missing import later_timepoints, missing_pairs, missing_tests, scored
 from tilscore.cohort.paired.model import FALLBACK, ModelResult, fit_model
-from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, confounded, shifts, unknown_sampling
+from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, shifts
 from tilscore.cohort.paired.reliable import add_adjusted
+from tilscore.cohort.paired.sampling import confounded, unknown_sampling
 from tilscore.cohort.paired.sensitivity import sensitivity
 from tilscore.cohort.tables import made_from, plain, plain_rows, write_tables
 from tilscore.config import as_values

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Covariates, Measure, confounded, covariates
+from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure
+from tilscore.cohort.paired.sampling import Covariates, confounded, covariates
 from tilscore.stats.aligned import aligned_signed_rank, column_basis
 from tilscore.stats.clustered import fit_clustered
 from tilscore.stats.paired import adjust_p, minimum_detectable, minimum_detectable_normal, signed_rank

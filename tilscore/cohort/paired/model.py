@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tilscore.cohort.paired.change import is_rounding
-from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, core_number, to_scale
+from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, to_scale
+from tilscore.cohort.paired.sampling import core_number
 from tilscore.inputs.words import order
 from tilscore.stats.clustered import fit_clustered
 

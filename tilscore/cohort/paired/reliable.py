@@ -7,7 +7,8 @@ import pandas as pd
 from scipy import stats
 
 from tilscore.cohort.paired.change import unusable
-from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Covariates, Measure, covariates
+from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure
+from tilscore.cohort.paired.sampling import Covariates, covariates
 from tilscore.stats.leftout import left_out
 
 N_ALIKE = 5
