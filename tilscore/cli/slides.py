@@ -8,13 +8,16 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tilscore import NOTE
 from tilscore.cli.parsing import TURNS_HELP, Verbs, out_path
 from tilscore.config import load_config
 from tilscore.errors import TilscoreError, UsageError
 from tilscore.modelstore import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from tilscore.slide import SlideSpec
 
 
 def add(verbs: Verbs) -> None:
@@ -135,8 +138,32 @@ def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool =
         from tilscore.blockreader import start_loading
 
         start_loading()
-    from tilscore.inputs import read_inputs
     from tilscore.pipeline import Run, RunConfig, aloud, process
+
+    specs = _specs(args)
+    cfg = load_config(RunConfig, args.config) if args.config else RunConfig()
+    told: dict[str, Any] = {"progress": not args.quiet and sys.stderr.isatty()}
+    if "infer" in stages:
+        cfg = replace(cfg, infer=_infer_config(args, cfg.infer))
+        told |= {"model_name": args.model, "device": args.device, "backend_name": args.backend}
+        told |= {"precision": args.precision, "geojson": args.geojson}
+    _check_writable(args.out)
+    run = Run(out=args.out, cfg=cfg, allow_upsampling=args.allow_upsampling, **told)
+    if "infer" in stages:
+        aloud(f"tilscore: model {run.model.ident}, {run.backend.name}. {NOTE}")
+    tally = process(specs, run, stages, resume=resume)
+    if "score" in stages:
+        from tilscore.cohort.manifest.pool import write_biopsies
+
+        write_biopsies(args.slides, args.out, aloud)
+        elsewhere = f", {tally.n_elsewhere} in work by another run" if tally.n_elsewhere else ""
+        aloud(f"{tally.n_done} of {len(specs)} slides done{elsewhere}: {args.out / 'scores.csv'}")
+    return 1 if tally.n_failed else 0
+
+
+def _specs(args: argparse.Namespace) -> list[SlideSpec]:
+    """The slides, with what the command line says of those whose list does not."""
+    from tilscore.inputs import read_inputs
     from tilscore.score import check_words
 
     specs = read_inputs(args.slides, mpp=args.mpp)
@@ -148,49 +175,22 @@ def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool =
     specs = [replace(s, site=s.site or args.site, specimen=s.specimen or args.specimen) for s in specs]
     for spec in specs:
         check_words(spec.site, spec.specimen)
-    cfg = load_config(RunConfig, args.config) if args.config else RunConfig()
-    if "infer" in stages:
-        cfg = replace(cfg, infer=_infer_config(args, cfg.infer))
+    return specs
+
+
+def _check_writable(out: Path) -> None:
     try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        probe = args.out / f".writable.{os.getpid()}"
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".writable.{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as err:
-        raise UsageError("results folder cannot be written", where=args.out, found=err.strerror) from err
-    job = Run(
-        out=args.out,
-        cfg=cfg,
-        allow_upsampling=args.allow_upsampling,
-        progress=not args.quiet and sys.stderr.isatty(),
-    )
-    if "infer" in stages:
-        job.model_name, job.device, job.backend_name, job.precision = (
-            args.model,
-            args.device,
-            args.backend,
-            args.precision,
-        )
-        job.geojson = args.geojson
-        aloud(f"tilscore: model {job.model.ident}, {job.backend.name}. {NOTE}")
-    tally = process(specs, job, stages, resume=resume)
-    if "score" in stages:
-        from tilscore.cohort.manifest.pool import write_biopsies
-
-        write_biopsies(args.slides, args.out, aloud)
-        elsewhere = f", {tally.n_elsewhere} in work by another run" if tally.n_elsewhere else ""
-        aloud(f"{tally.n_done} of {len(specs)} slides done{elsewhere}: {args.out / 'scores.csv'}")
-    return 1 if tally.n_failed else 0
+        raise UsageError("results folder cannot be written", where=out, found=err.strerror) from err
 
 
 def _infer_config(args: argparse.Namespace, cfg: Any) -> Any:
-    if args.block_um is not None:
-        cfg = replace(cfg, block_um=args.block_um)
-    if args.turns is not None:
-        cfg = replace(cfg, turns=args.turns)
-    if args.workers is not None:
-        cfg = replace(cfg, workers=args.workers)
-    return cfg
+    given = {name: getattr(args, name) for name in ("block_um", "turns", "workers")}
+    return replace(cfg, **{name: value for name, value in given.items() if value is not None})
 
 
 def explain(args: argparse.Namespace) -> int:
