@@ -13,7 +13,7 @@ from skimage.filters import threshold_otsu
 from tilscore.labels import AREA_COLOURS, Area
 from tilscore.raster import Raster
 from tilscore.slide import open_slide
-from tilscore.tissue import TissueConfig, find_tissue, tissue_account
+from tilscore.tissue import TissueConfig, find_tissue
 
 
 def otsu(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -48,7 +48,7 @@ def show(path: Path, out: Path, mpp: float, mpp_level0: float | None) -> None:
         areas: Raster = find_tissue(slide, TissueConfig(mpp=mpp))
         picture = draw(slide.thumbnail(mpp), areas.values)
     cv2.imwrite(str(out / f"{path.stem}.png"), picture[..., ::-1])
-    print(path.name, {key: round(value, 3) for key, value in tissue_account(areas).items()})
+    print(path.name, {f"{area.name.lower()}_mm2": round(areas.area_mm2(area), 3) for area in Area})
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from badfiles import APERIO, refused, svs, write
 
 from tilscore.errors import MppError
 from tilscore.slide import open_slide
-from tilscore.slide.base import _factor
+from tilscore.slide.levels import _factor
 from tilscore.slide.mpp import Found, from_aperio, from_tiff_tags, in_um, resolve
 from tilscore.slide.openslide_reader import OpenSlideSlide
 

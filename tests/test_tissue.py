@@ -14,10 +14,8 @@ from skimage.filters import threshold_otsu
 from tilscore.errors import ConfigError
 from tilscore.focus import FocusConfig
 from tilscore.labels import Area
-from tilscore.raster import Raster
 from tilscore.slide import open_slide
-from tilscore.space import Grid
-from tilscore.tissue import TissueConfig, find_tissue, glass_colour, segment, tissue_account
+from tilscore.tissue import TissueConfig, find_tissue, glass_colour, segment
 
 
 @pytest.mark.parametrize("glass", [(243, 241, 244), (255, 255, 255), (218, 205, 222), (190, 192, 196)])
@@ -118,13 +116,6 @@ def test_staining_strength_does_not_move_the_outline() -> None:
 def test_empty_and_tiny_images() -> None:
     assert segment(np.zeros((0, 7, 3), np.uint8), MPP).shape == (0, 7)
     assert segment(np.full((1, 1, 3), 240, np.uint8), MPP).tolist() == [[0]]
-
-
-def test_account_adds_up() -> None:
-    values = np.repeat(np.arange(5, dtype=np.uint8), [10, 20, 30, 40, 50]).reshape(10, 15)
-    account = tissue_account(Raster(values, Grid(10.0, 15, 10)))
-    expected = {"glass_mm2": 1e-3, "tissue_mm2": 2e-3, "pen_mm2": 3e-3, "blur_mm2": 4e-3, "fold_mm2": 5e-3}
-    assert account == pytest.approx(expected)
 
 
 def test_config_bounds() -> None:

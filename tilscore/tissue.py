@@ -132,11 +132,6 @@ def _check_readable(slide: Slide, areas: Raster, cfg: TissueConfig) -> None:
         raise SlideError("too much of the tissue cannot be read", where=slide.path, found=f"{frac:.1%}", do=do)
 
 
-def tissue_account(areas: Raster) -> dict[str, float]:
-    """Area of each class of a tissue map in mm2, keyed `glass_mm2`, `tissue_mm2`, `pen_mm2`, `blur_mm2`, `fold_mm2`."""
-    return {f"{area.name.lower()}_mm2": areas.area_mm2(area) for area in Area}
-
-
 def segment(image: Image, mpp: float, cfg: TissueConfig | None = None) -> NDArray[np.uint8]:
     """Classify the pixels of one H&E image; blur is not looked for.
 

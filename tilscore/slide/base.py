@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import threading
 from abc import ABC, abstractmethod
@@ -17,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.errors import SlideError, TilscoreError, printable
+from tilscore.slide.levels import level_grids
 from tilscore.slide.mpp import Found, resolve
 from tilscore.slide.resample import choose_level, plan_axis, resample
 from tilscore.space import BoxUm, Grid, Window
 
-LONGEST_SIDE_PX = 1_000_000
-"""Larger slides do not exist (0.1 um/px on a whole glass slide is 750,000 px)."""
 LARGEST_READ_PX = 400_000_000
 """Largest window that is read at once: 1.2 GB."""
 CHUNK_PX = 4096
@@ -114,7 +112,7 @@ class Slide(ABC):
         resolution = resolve(header.found, mpp, where=self.path, allow_upsampling=allow_upsampling)
         self.vendor, self.objective = header.vendor, header.found.objective
         self.mpp, self.mpp_source, self.flags = resolution.mpp, resolution.source, resolution.flags
-        self._numbers, self.levels = _level_grids(self.path, header.sizes, resolution.mpp)
+        self._numbers, self.levels = level_grids(self.path, header.sizes, resolution.mpp)
         self.properties, self.n_further = dict(header.properties), header.n_further
         self.bounds_um = self._bounds(header.bounds_px)
 
@@ -278,30 +276,3 @@ def unreadable(path: Path, err: Exception) -> SlideError:
     """A library's error as one line."""
     reason = printable(err, 120) or type(err).__name__
     return SlideError("cannot be read", where=path, found=reason, do="check that the file is complete")
-
-
-def _level_grids(
-    path: Path, sizes: tuple[tuple[int, int], ...], mpp: float
-) -> tuple[tuple[int, ...], tuple[Grid, ...]]:
-    """The reader's numbers of the usable levels, and their grids."""
-    width, height = sizes[0]
-    if not (0 < width <= LONGEST_SIDE_PX and 0 < height <= LONGEST_SIDE_PX):
-        raise SlideError(f"size is not between 1 and {LONGEST_SIDE_PX} px", where=path, found=f"{width} x {height}")
-    factors = [_factor(sizes[0], size) for size in sizes]
-    kept = [(i, Grid(mpp * factor, *sizes[i])) for i, factor in enumerate(factors) if factor is not None]
-    return tuple(i for i, _ in kept), tuple(grid for _, grid in kept)
-
-
-def _factor(base: tuple[int, int], size: tuple[int, int]) -> float | None:
-    """Level-0 pixels per pixel of a level; None where the sizes cannot be of the same picture.
-
-    Pyramids drop or pad the last partial pixel, so a ratio that rounding explains is taken as the whole number.
-    """
-    if min(size) < 1 or size[0] > base[0] or size[1] > base[1]:
-        return None
-    across, down = base[0] / size[0], base[1] / size[1]
-    mean = (across + down) / 2
-    for factor in (float(round(mean)), mean):
-        if all(abs(b / factor - s) < 1 for b, s in zip(base, size, strict=True)):
-            return factor
-    return mean if math.isclose(across, down, rel_tol=0.01) else None
