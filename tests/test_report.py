@@ -178,3 +178,26 @@ def test_the_bed_of_a_lymph_node_is_told_as_it_is(panels: Panels):
 def test_flatten_names_every_leaf():
     nested = {"a": {"b": 1, "c": [1, 2]}, "d": [{"e": None}], "f": ""}
     assert list(flatten(nested)) == [("a.b", "1"), ("a.c", "1, 2"), ("d[0].e", "none"), ("f", "none")]
+
+
+def test_what_was_drawn_and_left_out_is_in_the_definitions(panels: Panels):
+    """Evaluable stroma is not all stroma of the bed where some was drawn as benign; a part of size 0 is not told."""
+    row = {"role": "excluded", "meaning": "m", "n_tils": 0, "score_without_this_exclusion": 1.0}
+    score = AScore(account=({**row, "part": "benign", "mm2": 0.1}, {**row, "part": "crush", "mm2": 0.0}))
+    told = {d.name: d.meaning for d in definitions(score)}
+    for name in ("Evaluable stroma", "Tumour in bed"):
+        assert "without what was drawn as benign or in situ" in told[name]
+        assert "crushed" not in told[name]
+        assert "drawn" not in {d.name: d.meaning for d in definitions(AScore())}[name]
+
+
+def test_wide_tables_can_be_moved_on_a_narrow_screen(panels: Panels):
+    """A table of many columns would have one letter a line on a telephone, or push the page wider than the screen."""
+    row = {"part": "glass", "role": "rest", "meaning": "m", "mm2": 0.5, "n_tils": 3}
+    row["score_without_this_exclusion"] = None
+    html = render_report(panels, AScore(account=(row,)), title("s"), NOTES)
+    tables = re.findall(r'(<div class="wide">)?<table>\s*<thead>(.*?)</thead>', html, re.S)
+    assert {bool(wide) for wide, head in tables if head.count("<th") > 3} == {True}
+    assert len([head for _, head in tables if head.count("<th") > 3]) == 2
+    assert "@media screen and (max-width: 700px)" in html
+    assert "<td>Glass</td>" in html

@@ -46,6 +46,9 @@ STAIN_NAMES = {
 }
 """The statistics of `tilscore.stain` that have limits."""
 
+DRAWN = {"excluded": "not to be scored", "crush": "crushed", "benign": "benign or in situ (with the stroma around it)"}
+"""Parts of the account that only a drawing makes."""
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -76,8 +79,8 @@ def definitions(score: ScoreLike) -> list[Definition]:
     share += ". Lower than what a pathologist states, who includes the gaps between cells in an infiltrate."
     density = f"{inside} evaluable stroma, divided by the area of that stroma."
     itils = f"{inside} tumour, divided by the area of that tumour. Dying tumour cells can look like them."
-    stroma = f"Stroma inside {where}, on tissue that is in focus and free of pen and folds."
-    tumour = f"Epithelium inside {where}; invasive and benign are not told apart."
+    stroma = f"Stroma inside {where}, on tissue that is in focus and free of pen and folds{_without(score)}."
+    tumour = f"Epithelium inside {where}{_without(score)}; invasive and benign are not told apart."
     tissue = "All tissue of the slide that is in focus and free of pen and folds."
     scores = [
         Definition(
@@ -92,6 +95,7 @@ def definitions(score: ScoreLike) -> list[Definition]:
         ),
         *_share_of_stroma(score),
         Definition("iTIL density", number(score.itil_density_per_mm2), "per mm² of tumour", itils),
+        _contact(score),
         Definition("TILs counted", count(score.n_tils), "cells", f"{inside} evaluable stroma."),
     ]
     areas = [
@@ -103,7 +107,7 @@ def definitions(score: ScoreLike) -> list[Definition]:
 
 
 def _share_of_stroma(score: ScoreLike) -> list[Definition]:
-    """The numbers that include the gaps between cells, and iTILs with their contact."""
+    """The numbers that include the gaps between cells."""
     around = score.constants.get("infiltrated")
     radius = f"{around['radius_um']:g} µm" if isinstance(around, Mapping) else "a declared distance"
     near = f"The share of evaluable stroma within {radius} of a TIL, small gaps between TILs closed."
@@ -114,10 +118,19 @@ def _share_of_stroma(score: ScoreLike) -> list[Definition]:
         curve = f"What pathologists state for such a slide, by calibration {score.constants.get('calibration_ident')}."
         sure = interval_text(score, "calibrated_stil_pct")
         out.append(Definition("Calibrated sTIL", number(score.calibrated_stil_pct), unit, curve, sure))
-    contact = "Inflammatory cells in tumour or in stroma that touches it, divided by the area of both."
-    value = number(score.contact_itil_density_per_mm2)
-    out.append(Definition("iTILs with contact", value, "per mm² of tumour and contact", contact, card=False))
     return out
+
+
+def _contact(score: ScoreLike) -> Definition:
+    meaning = "Inflammatory cells in tumour or in stroma that touches it, divided by the area of both."
+    value = number(score.contact_itil_density_per_mm2)
+    return Definition("iTILs with contact", value, "per mm² of tumour and contact", meaning, card=False)
+
+
+def _without(score: ScoreLike) -> str:
+    """What was drawn on this slide and left out, for the end of a sentence."""
+    left_out = [row["part"] for row in score.account if row["part"] in DRAWN and row["mm2"] > 0]
+    return ", without what was drawn as " + " or ".join(DRAWN[part] for part in left_out) if left_out else ""
 
 
 def write_report(path: Path, panels: Panels, score: ScoreLike, title: Title, notes: Mapping[str, Any]) -> None:

@@ -21,8 +21,9 @@ REASONS = {
     "wide_interval": "the 95 % interval of the density is wide: the score is uncertain",
     "no_interval": "the tissue is too small or too scattered for an interval: the score is uncertain",
     "beyond_calibration": "the number lies beyond what the calibration was made on: the calibrated sTIL % is its end",
-    "lymphoid_aggregates": "lymphoid aggregates lie in the stroma and were counted; see the score without them",
-    "stain_out_of_range": "the stain lies beyond what the model was trained on: see the figures of the stain",
+    "lymphoid_aggregates": "lymphoid aggregates lie in the stroma and were counted: the account in the report tells "
+    "the score without them",
+    "stain_out_of_range": "the stain lies beyond what the model was trained on: the report tells in what",
     "blurred": "the tissue is less sharp than what the model was trained on",
     "low_resolution": "the slide is coarser than what the model reads: small nuclei are hard to tell apart",
     "upsampled": "the slide is far coarser than what the model reads: lymphocytes are under 10 pixels wide, and counts "
