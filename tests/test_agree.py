@@ -91,6 +91,10 @@ def test_machine_beside_the_readers(tmp_path: Path) -> None:
     written = {p.name for p in (tmp_path / "out").iterdir()}
     plots = {f"bland_altman_{n}.{e}" for n in ("machine", "leave_one_out") for e in ("svg", "png")}
     assert written == plots | {"agreement.json", "agreement.txt", "machine.csv", "leave_one_out.csv"}
+    agree(table, machine=str(tmp_path / "ai.csv"), **names, out=tmp_path / "file")
+    svg = (tmp_path / "file" / "bland_altman_machine.svg").read_text(encoding="utf-8")
+    assert "ai.csv - mean of the readers" in svg
+    assert str(tmp_path) not in svg  # folders may name persons
     sheet = pd.read_csv(tmp_path / "out" / "leave_one_out.csv")
     assert float((sheet["x"] - sheet["y"]).abs().mean()) == pytest.approx(column["loo_mae"], abs=1e-4)
 

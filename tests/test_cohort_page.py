@@ -21,7 +21,7 @@ from tilscore.cohort.agreement.text import draw
 from tilscore.cohort.assays.assays import assays
 from tilscore.cohort.page.inksvg import inline, make_svg, new_figure, time_name
 from tilscore.cohort.page.page import write_page
-from tilscore.cohort.page.told import estimate_text, factors, p_text, percent_change, ratio_text, reason_words
+from tilscore.cohort.page.told import estimate_text, factors, p_text, percent_change, prose, ratio_text, reason_words
 from tilscore.cohort.paired.analyse import analyse
 from tilscore.cohort.rank.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
@@ -160,7 +160,7 @@ def test_the_numbers_are_those_of_the_analysis(cohort: Made) -> None:
 def test_the_rest_is_there(cohort: Made) -> None:
     text = " ".join(cohort.page.text.split())
     short = json.loads((cohort.out / "rank.json").read_text(encoding="utf-8"))["shortlist"]
-    for part in (tilscore.NOTE, "ICC(1) 0.639 <b>", "a note", "0.42", *(r["reasons"] for r in short)):
+    for part in (tilscore.NOTE, "ICC(1) 0.639 <b>", "a note", "0.42", *(prose(r["reasons"]) for r in short)):
         assert " ".join(part.split()) in text
     assert cohort.analysis["versions"]["statsmodels"] in text
     cited = {int(n) for group in re.findall(r"\[([\d,]+)\]", text) for n in group.split(",")}
@@ -300,11 +300,15 @@ def test_words() -> None:
     assert ratio_text({"ratio": 1.5, "ratio_low": None, "ratio_high": 3.0}) == "1.50 (no limit to 3.00)"
     assert estimate_text({"estimate": 0.6, "low": -0.2, "high": None}) == "+0.6 (-0.2 to no limit)"
     assert estimate_text({"estimate": -0.27, "low": -0.66, "high": -0.01}) == "-0.27 (-0.66 to -0.01)"
+    assert estimate_text({"estimate": -0.001, "low": -0.26, "high": 0.44}) == "+0.00 (-0.26 to +0.44)"
     assert [several(*n) for n in ((1, "pair"), (2, "biopsy"), (1200, "slide"))] == [
         "1 pair",
         "2 biopsies",
         "1,200 slides",
     ]
     assert [ratio_text({}), ratio_text({"ratio": 1.5})] == ["-", "1.50"]
+    assert prose("baseline to week6: 5 TILs/mm2 of stil_mm2; site: lymph_node") == (
+        "baseline to week 6: 5 TILs/mm² of stil_mm2; site: lymph node"
+    )
     assert factors("specimen;area;site") == "specimen type, evaluable area and site"
     assert reason_words("too_few_pairs: 2 of at least 6") == "too few pairs (2 of at least 6)."

@@ -8,15 +8,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 from test_cohort_page_single import page_of, with_limits
 from test_pairs_sampling import confounded_cohort
 
 from tilscore.cohort.page.figsurvival import at_risk, kaplan_meier_figure
+from tilscore.cohort.page.figtests import draw_flow
 from tilscore.cohort.page.figures import NAMES, draw_figures
 from tilscore.cohort.page.gathered import gather
 from tilscore.cohort.page.inksvg import in_rows
 from tilscore.cohort.paired.analyse import analyse
 from tilscore.cohort.paired.pairs import AnalyseConfig
+from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 
 WIDEST_PT = 72 * 12.7
 """A figure's width at which its text is read on the page and on paper."""
@@ -80,3 +84,28 @@ def test_figures_of_an_earlier_page_are_removed_and_nothing_else(tmp_path: Path)
     drawn = {f"{figure.name}.svg" for figure in draw_figures(gather(tmp_path / "out"))}
     assert {path.name for path in folder.iterdir()} == drawn | others
     assert drawn <= {f"{name}.svg" for name in NAMES}
+
+
+def test_arrows_of_the_flow_touch_their_boxes(tmp_path: Path) -> None:
+    """Each ends at the edge of the box that it points to, and begins at the edge of a box or on another arrow."""
+    write_simulation(tmp_path, SimulateConfig(patients=12, pairs=8, series=4, not_evaluable_frac=0.1, seed=4))
+    analyse(tmp_path / "slides.csv", tmp_path, tmp_path / "out")
+    figure = draw_flow(gather(tmp_path / "out"))
+    figure.savefig(tmp_path / "flow.png")
+    texts = figure.axes[0].texts
+    box_at = {t.get_position(): t.get_bbox_patch().get_window_extent() for t in texts if t.get_text()}
+    arrows = [t for t in texts if isinstance(t, Annotation)]
+    assert len(arrows) >= 2 + 3 + 1
+    assert any("left out" in t.get_text() for t in texts)
+    for arrow in arrows:
+        path = arrow.arrow_patch.get_transform().transform_path(arrow.arrow_patch.get_path())
+        places = path.vertices[np.isfinite(path.vertices).all(axis=1)]
+        assert min(from_edge(box_at[arrow.xy], *place) for place in places) < 2
+        if arrow.xyann in box_at:
+            assert from_edge(box_at[arrow.xyann], *places[0]) < 2
+
+
+def from_edge(box: Bbox, x: float, y: float) -> float:
+    """Pixels from a place to the edge of a box, from within or without."""
+    outside = float(np.hypot(max(box.x0 - x, x - box.x1, 0), max(box.y0 - y, y - box.y1, 0)))
+    return outside or min(x - box.x0, box.x1 - x, y - box.y0, box.y1 - y)

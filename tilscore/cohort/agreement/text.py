@@ -35,8 +35,8 @@ def show(found: dict[str, Any], key: str, digits: int) -> str:
         return "-"
     ends = ("from", "to") if "limit_" in key else ("low", "high")
     low, high = (found.get(f"{key}_{end}") for end in ends)
-    text = f"{value:.{digits}f}"
-    return text if low is None or high is None else f"{text} ({low:.{digits}f} to {high:.{digits}f})"
+    text = f"{value:z.{digits}f}"
+    return text if low is None or high is None else f"{text} ({low:z.{digits}f} to {high:z.{digits}f})"
 
 
 def as_text(result: dict[str, Any]) -> str:
@@ -53,10 +53,10 @@ def as_text(result: dict[str, Any]) -> str:
         lines.append(f"{'  ICC(1), cases resampled':<{width}}({low:.3f} to {high:.3f})")
     sd = result["within_sd"]
     lines += [f"{'SD within a case, points':<{width}}{'-' if sd is None else f'{sd:.1f}'}", ""]
-    columns = _columns(result)
-    lines.append((" " * width + "".join(f"{title:<28}" for title, _, _ in columns)).rstrip())
+    shown = columns(result)
+    lines.append((" " * width + "".join(f"{title:<28}" for title, _, _ in shown)).rstrip())
     for title, key, digits in FIGURES:
-        cells = [show(found, prefix + key, digits) for _, found, prefix in columns]
+        cells = [show(found, prefix + key, digits) for _, found, prefix in shown]
         if any(cell != "-" for cell in cells):
             lines.append(f"{title:<{width}}" + "".join(f"{cell:<28}" for cell in cells).rstrip())
     lines += _by_reader(result)
@@ -64,22 +64,22 @@ def as_text(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _columns(result: dict[str, Any]) -> list[tuple[str, dict[str, Any], str]]:
+def columns(result: dict[str, Any]) -> list[tuple[str, dict[str, Any], str]]:
     """Title, dictionary and prefix of each column of figures."""
     if "pearson" in result:
-        columns = [("first - second", result, "")]
+        shown = [("first - second", result, "")]
     else:
-        columns = [("one reader, mean of others", result, "loo_"), ("two readers", result, "pairwise_")]
+        shown = [("one reader, mean of others", result, "loo_"), ("two readers", result, "pairwise_")]
     if "machine" in result:
         machine = result["machine"]
-        columns = [
+        shown = [
             ("machine, mean of readers", machine, ""),
             ("machine in reader's stead", machine["in_stead"], ""),
             ("reader (yardstick)", machine["reader"], ""),
             ("machine less reader", machine["minus_reader"], ""),
-            *columns,
+            *shown,
         ]
-    return columns
+    return shown
 
 
 def _by_reader(result: dict[str, Any]) -> list[str]:
@@ -89,7 +89,7 @@ def _by_reader(result: dict[str, Any]) -> list[str]:
     for row in result["by_reader"]:
         cells = [(row["pearson"], 8, 3), (row["ccc"], 8, 3), (row["mae"], 7, 1), (row["bias"], 7, 1)]
         cells.append((row["kappa_quadratic"], 8, 3))
-        text = "".join(f"{'-':>{w}}" if v is None else f"{v:>{w}.{d}f}" for v, w, d in cells)
+        text = "".join(f"{'-':>{w}}" if v is None else f"{v:>z{w}.{d}f}" for v, w, d in cells)
         lines.append(f"{row['reader'][:28]:<29}{row['n_cases']:>6}{text}")
     return lines
 
@@ -111,7 +111,7 @@ def write_pairs(
     titles = {
         "pair": tuple(names),
         "leave_one_out": ("a reader", "mean of the other readers"),
-        "machine": (machine, "mean of the readers"),
+        "machine": (Path(machine).name, "mean of the readers"),
     }
     write_folder(out, result, {k: (*titles[k][:2], v) for k, v in pairs.items()})
 
@@ -171,7 +171,7 @@ def _plot(axes: Axes, sheet: pd.DataFrame) -> None:
         if figure.low is not None and figure.high is not None:
             axes.axhspan(figure.low, figure.high, color=colour, alpha=0.12, linewidth=0)
         axes.annotate(
-            f"{title} {figure.value:+.1f}",
+            f"{title} {figure.value:+z.1f}",
             (1, figure.value),
             xycoords=("axes fraction", "data"),
             xytext=(-4, 3),

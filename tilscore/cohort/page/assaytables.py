@@ -91,7 +91,7 @@ def _agreements(tests: list[dict[str, Any]]) -> Sheet:
         low, high = (of.get(f"ratio_limit_{end}", {}).get("estimate") for end in ("low", "high"))
         between = "-" if low is None or high is None else f"{low:.2f} to {high:.2f}"
         figures = [_estimate(of.get(test, {}), "{:.2f}") for test in ("ccc_log", "ccc", "ratio")]
-        slope = _estimate(of.get("slope_of_difference", {}), "{:+.2f}")
+        slope = _estimate(of.get("slope_of_difference", {}), "{:+z.2f}")
         first = next(iter(of.values()))
         lines.append(_line([assay, _count(first), *figures, between, slope], [_unmade(first)]))
     note = (
@@ -107,7 +107,7 @@ def _groups(tests: list[dict[str, Any]]) -> Sheet:
     lines = []
     for row in _family(tests, "group"):
         unit = str(row.get("unit") or "")
-        shape = "{:+.1f}" if unit.endswith("points") else "{:.2f}"
+        shape = "{:+z.1f}" if unit.endswith("points") else "{:.2f}"
         difference = [unit, _estimate(row, shape)] if row.get("estimate") is not None else "-"
         text = str(row.get("groups") or "")
         cells = [row["assay"], [t.removeprefix("; ") for t in _GROUP.findall(text)] or text, _count(row), difference]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from tilscore.inputs.words import several
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 TESTS = {
     "wilcoxon_adjusted": "Adjusted ranks (primary)",
@@ -245,19 +247,18 @@ def draw_flow(found: Gathered) -> Figure:
     axes = figure.add_subplot()
     axes.set_axis_off()
     axes.set(xlim=(0, width), ylim=(-0.1, 4.3))
-    for i, (text, left_out) in enumerate(steps):
-        y = 3.9 - 1.1 * i
-        _box(axes, 3.0, y, text)
-        if i < len(steps) - 1:
-            _arrow(axes, (3.0, y - 0.22), (3.0, y - 0.87))
+    boxes = [_box(axes, 3.0, 3.9 - 1.1 * i, text) for i, (text, _) in enumerate(steps)]
+    for upper, lower in pairwise(boxes):
+        _arrow(axes, upper, lower)
+    for i, (_, left_out) in enumerate(steps):
         if left_out:
-            start, level = (3.0, y - 0.55) if i == 0 else (5.0, y)
-            _arrow(axes, (start, level), (6.1, level))
-            _box(axes, 6.25, level, "left out: " + _in_twos(left_out), side=True)
+            level = 3.9 - 1.1 * i - (0.55 if i == 0 else 0)
+            side = _box(axes, 6.25, level, "left out: " + _in_twos(left_out), side=True)
+            _arrow(axes, (3.0, level) if i == 0 else boxes[i], side)
     for i, timepoint in enumerate(found.later):
         x, planned = (i + 0.5) * width / len(n_pairs), flow["n_pairs_planned"].get(timepoint, 0)
-        _arrow(axes, (3.0, 1.47), (x, 0.88))
-        _box(axes, x, 0.42, f"{time_name(timepoint)}\n{several(n_pairs[timepoint], 'pair')}\nof {planned} sampled")
+        text = f"{time_name(timepoint)}\n{several(n_pairs[timepoint], 'pair')}\nof {planned} sampled"
+        _arrow(axes, boxes[-1], _box(axes, x, 0.42, text))
     return figure
 
 
@@ -271,13 +272,13 @@ def _lost_biopsies(found: Gathered) -> list[str]:
     return [f"{n} {state.replace('_', ' ')}" for state, n in states.items()]
 
 
-def _box(axes: Axes, x: float, y: float, text: str, *, side: bool = False) -> None:
+def _box(axes: Axes, x: float, y: float, text: str, *, side: bool = False) -> Text:
     look = {
         "boxstyle": "round,pad=0.55",
         "facecolor": "white" if side else "#f2f6fa",
         "edgecolor": FLAT if side else UP,
     }
-    axes.text(
+    return axes.text(
         x,
         y,
         text,
@@ -289,5 +290,9 @@ def _box(axes: Axes, x: float, y: float, text: str, *, side: bool = False) -> No
     )
 
 
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": MUTED, "linewidth": 0.9})
+def _arrow(axes: Axes, start: Text | tuple[float, float], end: Text) -> None:
+    """An arrow from the edge of a box, or from a point, to the edge of a box; both are there already."""
+    look: dict[str, Any] = {"arrowstyle": "-|>", "color": MUTED, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
+    first = start if isinstance(start, tuple) else start.get_position()
+    look |= {"patchA": None if isinstance(start, tuple) else start.get_bbox_patch(), "patchB": end.get_bbox_patch()}
+    axes.annotate("", end.get_position(), first, arrowprops=look)

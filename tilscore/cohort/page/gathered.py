@@ -26,7 +26,8 @@ class Gathered:
     out : the cohort's folder. analysis : `analysis.json`. slides, biopsies : `slides.csv`, `biopsies.csv`.
     pairs : the rows of `analysis["pairs"]`. rank, assays : `rank.json`, `assays.json`, None where they are not there
     or stale. km : `km.csv` of the assays (survival curves), or None.
-    agreement : text of `agreement.txt`, or None. bland_altman : name -> SVG of `cohort agree`.
+    agreement, agreed : text of `agreement.txt` and `agreement.json`, None where they are not there. bland_altman : name
+    -> SVG of `cohort agree`.
     stale : verbs (`rank`, `assays`) whose results are of other files than the analysis, and left out.
     """
 
@@ -39,6 +40,7 @@ class Gathered:
     assays: dict[str, Any] | None = None
     km: pd.DataFrame | None = None
     agreement: str | None = None
+    agreed: dict[str, Any] | None = None
     bland_altman: dict[str, str] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
 
@@ -79,6 +81,7 @@ def gather(out: Path) -> Gathered:
         None if "assays" in stale else others["assays"],
         None if "assays" in stale else _curves(out / "km.csv"),
         _text(text) if text.is_file() else None,
+        _json(agree / "agreement.json"),
         {name: _text(path) for name, path in drawn.items() if path.is_file()},
         stale,
     )

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import tilscore
+from tilscore.cohort.page.agreetables import agreement_sheets, agreement_text
 from tilscore.cohort.page.assaytables import assay_sheets
 from tilscore.cohort.page.figtests import TESTS, definition_name
 from tilscore.cohort.page.figures import Drawn, draw_figures
@@ -23,6 +24,7 @@ from tilscore.cohort.page.told import (
     headlines,
     notes,
     p_text,
+    prose,
     ratio_text,
     reason_words,
     score_text,
@@ -105,7 +107,8 @@ def render(found: Gathered, drawn: list[Drawn], links: Mapping[str, str]) -> str
     env.trim_blocks = env.lstrip_blocks = True
     env.filters.update(
         number=number, p=p_text, ratio=ratio_text, estimate=estimate_text, time=time_name, reason=reason_words,
-        factors=factors, several=several, value=_value, word=lambda text: printable(text).replace("_", " "),
+        factors=factors, several=several, value=_value, prose=prose,
+        word=lambda text: printable(text).replace("_", " "),
         why=lambda codes: "; ".join(in_words(code) for code in codes.split(";") if code),
     )  # fmt: skip
     paragraphs, references = methods(found)
@@ -119,6 +122,9 @@ def render(found: Gathered, drawn: list[Drawn], links: Mapping[str, str]) -> str
         results=_results(found),
         figures={figure.name: _shown(figure) for figure in drawn},
         agreement=found.agreement,
+        agreed=agreement_sheets(found.agreed or {}),
+        of_agreement=agreement_text(found.agreed) if found.agreed else "",
+        agreement_notes=[str(n) for n in (found.agreed or {}).get("notes") or []],
         patients=_patients(found, links),
         alone=_alone(found, links),
         left_out=[(row, links.get(row["slide_id"])) for row in found.analysis["flow"]["left_out"]],

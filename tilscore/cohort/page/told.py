@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from tilscore.cohort.page.gathered import Gathered, rows
 from tilscore.cohort.page.inksvg import time_name
 from tilscore.inputs.words import several
+from tilscore.score.sites import SITES, SPECIMENS
 
 MEASURES = {"density": "TIL density", "stil": "sTIL area", "calibrated": "calibrated sTIL"}
 NO_LIMIT = "no limit"
@@ -219,6 +221,14 @@ def factors(text: str) -> str:
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
+def prose(text: str) -> str:
+    """A sentence of a table as the page writes it: `/mm2` as /mm², `week6` as week 6, `lymph_node` in two words."""
+    text = re.sub(r"\bmm2\b", "mm²", re.sub(r"\b(week|day)(\d+)\b", r"\1 \2", text))
+    for name in (name for name in (*SITES, *SPECIMENS) if "_" in name):
+        text = text.replace(name, name.replace("_", " "))
+    return text
+
+
 def reason_words(reason: str | None) -> str:
     """A reason as `analyse` states it, `code: text`, as a sentence."""
     code, _, text = (reason or "no reason is given").partition(": ")
@@ -234,8 +244,8 @@ def ratio_text(row: dict[str, Any]) -> str:
 def estimate_text(row: dict[str, Any]) -> str:
     """`+0.6 (+0.2 to +1.3)`, or a dash; with a digit more where an end that is not 0 would read as 0."""
     values = [row.get(k) for k in ("estimate", "low", "high")]
-    shape = "{:+.2f}" if any(v is not None and 0 < abs(v) < 0.05 for v in values) else "{:+.1f}"
-    return interval_text(values, shape, "{:+.2f}")
+    shape = "{:+z.2f}" if any(v is not None and 0 < abs(v) < 0.05 for v in values) else "{:+z.1f}"
+    return interval_text(values, shape, "{:+z.2f}")
 
 
 def interval_text(values: list[Any], shape: str, alone: str) -> str:
