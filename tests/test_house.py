@@ -16,7 +16,7 @@ FLOORS = [
     {"datasets", "augment", "nets", "quantise", "targets", "metrics", "peaks"},
     {"modelstore", "backends", "infer", "evaluate", "runpictures", "train"},
     {"bed", "score", "spatial", "outputs"},
-    {"draw", "views", "fieldpanels", "account", "panels", "page", "overlay"},
+    {"draw", "views", "fieldpanels", "account", "slidepanel", "panels", "page", "overlay"},
     {"report", "cohort"},
     {"job", "pipeline", "doctor"},
     {"cli"},

@@ -24,15 +24,16 @@ from tilscore.draw import (
     warp,
 )
 from tilscore.draw import font as face
-from tilscore.fieldpanels import draw_cells
+from tilscore.fieldpanels import FieldPanel, draw_cells
 from tilscore.labels import CELL_COLOURS, Area, Cell, Region
 from tilscore.overlay import Title, compose, draw_overlay, write_overlay
-from tilscore.page import number
+from tilscore.page import field_text, number
 from tilscore.panels import OverlayConfig, draw_panels
 from tilscore.score.parts import left_out_of
 from tilscore.score.whole import score_with_parts
 from tilscore.slide import open_slide
-from tilscore.space import Grid, Window
+from tilscore.space import BoxUm, Grid, Window
+from tilscore.views import Field
 
 SMALL = OverlayConfig(width_px=1200, panel_height_px=200, field_px=120)
 
@@ -60,6 +61,7 @@ class AScore:
     stain: Mapping[str, Any] = field(default_factory=dict)
 
 
+NOTHING = np.zeros((1, 1, 3), np.uint8)
 NO_SCORE = AScore("not_evaluable", ("no_tissue",), None, None, None, 0.0, 0.0, 0.0, None)
 TITLE = Title("slide", "model 1", 1.0, "given")
 
@@ -289,3 +291,9 @@ def test_texts():
     long = shorten("x" * 500, face(20), 300)
     assert face(20).getlength(long) <= 300
     assert "…" in long
+
+
+@pytest.mark.parametrize(("n", "text"), [(1, "1 TIL counted in 0.020 mm²"), (1200, "1,200 TILs counted in 0.020 mm²")])
+def test_a_field_tells_its_count(n: int, text: str):
+    shown = Field("Tissue", BoxUm(0, 0, 250, 250), n, 0.02)
+    assert field_text(FieldPanel(1, shown, NOTHING, NOTHING, {}), True)[0].startswith(text)

@@ -55,6 +55,8 @@ class Maps:
     """[h w] bool: what was drawn as not to be scored."""
     given: NDArray[np.bool_] | None = None
     """[h w] bool: the area that was drawn to be scored, tissue or not."""
+    tls: NDArray[np.bool_] | None = None
+    """[h w] bool: what was drawn as lymphoid aggregate, stroma or not."""
 
 
 def draw_field(

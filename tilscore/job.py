@@ -157,7 +157,9 @@ class SlideJob:
             cfg = replace(cfg, fields=replace(cfg.fields, prob_threshold=threshold))
         shown, lowest = as_regions(parts, regions), float(score.constants.get("min_prob", 0.0))
         how: dict[str, Any] = {"bed": bed_of(parts), "evaluable": evaluable, "cores": score.cores, "min_prob": lowest}
-        how |= {"left_out": left_out_of(parts), "given": self._drawn(regions).get("roi")}
+        drawn = self._drawn(regions)
+        how |= {"left_out": left_out_of(parts), "given": drawn.get("roi"), "tls": drawn.get("tls")}
+        how["aggregates"] = score.aggregates
         panels = draw_panels(self.slide, cells, shown, as_tissue(parts), cfg, **how)
         ident = self.notes.get("model", {}).get("ident", "unknown")
         title = Title(self.spec.slide_id, ident, self.slide.mpp, self.slide.mpp_source)

@@ -18,8 +18,9 @@ from tilscore.fieldpanels import SlideView
 from tilscore.files import replacing
 from tilscore.labels import RGB
 from tilscore.page import MARGIN, WASH, blank, count, field_rows, number, slide_rows
-from tilscore.panels import OverlayConfig, Panels, area_text, draw_panels
+from tilscore.panels import OverlayConfig, Panels, draw_panels
 from tilscore.raster import Raster
+from tilscore.slidepanel import area_text
 
 DISCLAIMER = "Research use only. Not a medical device."
 _RED: RGB = (176, 32, 40)

@@ -9,8 +9,10 @@ from PIL import Image, ImageDraw
 
 from tilscore.draw import INK, MUTED, PAPER, RULE, ColourScale, badge, font, shorten, wrap
 from tilscore.fieldpanels import FieldPanel
+from tilscore.inputs.words import several
 from tilscore.labels import RGB
-from tilscore.panels import Key, Panel, Panels, mm2
+from tilscore.panels import Panels
+from tilscore.slidepanel import Key, Panel, mm2
 
 MARGIN = 60
 """White at the left and right of the page, px."""
@@ -44,7 +46,7 @@ def field_text(panel: FieldPanel, scored: bool) -> tuple[str, ...]:
         return (f"Cells found: {cells}",)
     if not shown.stroma_mm2:
         return "No evaluable stroma in this field", f"Cells found: {cells}"
-    counts = f"{shown.n_tils} TILs counted in {mm2(shown.stroma_mm2)} of evaluable stroma"
+    counts = f"{several(shown.n_tils, 'TIL')} counted in {mm2(shown.stroma_mm2)} of evaluable stroma"
     density = shown.til_density_per_mm2
     if density is not None:
         counts += f": {number(density)} per mm²"
@@ -96,7 +98,7 @@ def _slide_block(letter: str, panel: Panel | None, scale: ColourScale, column: i
     for key in panel.keys:
         _legend_key(draw, key, x, y)
         draw.text((x + 46, y), key.label, INK, face)
-        after = x + 46 + face.getlength(key.label) + 12 if wide else 300
+        after = x + 46 + face.getlength(key.label) + 12 if wide else 312
         draw.text((after, y), key.value, MUTED, face)
         x, y = (after + face.getlength(key.value) + 36, y) if wide else (0.0, y + 38)
     y = 56 + height + 20 + 38 * n_rows

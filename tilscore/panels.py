@@ -12,30 +12,14 @@ from numpy.typing import NDArray
 from tilscore.account import REGIONS, AreaRow, CellRow, cell_rows, region_areas, slide_areas
 from tilscore.cells import Cells
 from tilscore.config import check_ranges
-from tilscore.draw import (
-    PAPER,
-    ColourScale,
-    Cover,
-    Picture,
-    blend,
-    cover_of,
-    draw_badges,
-    draw_frame,
-    draw_scale_bar,
-    grey,
-    hatch,
-    outline,
-    warp,
-)
+from tilscore.draw import ColourScale, Cover, Picture, blend, cover_of, grey, warp
 from tilscore.fieldpanels import BED_LINE, FieldPanel, Maps, SlideView, draw_field
-from tilscore.labels import AREA_COLOURS, CELL_COLOURS, REGION_COLOURS, RGB, Area, Cell, Region
+from tilscore.labels import CELL_COLOURS, REGION_COLOURS, Area, Cell, Region
 from tilscore.raster import Raster
+from tilscore.slidepanel import Key, Panel, area_text, draw_bed, draw_overview, make_panel, mm2
 from tilscore.space import BoxUm, Grid, Window
-from tilscore.views import Field, FieldConfig, MapConfig, choose_fields, evaluable_stroma, til_density_map
+from tilscore.views import FieldConfig, MapConfig, choose_fields, evaluable_stroma, til_density_map
 
-TISSUE_LINE: RGB = (0, 150, 200)
-LEFT_OUT: RGB = (230, 120, 0)
-DASH_PX = 9
 TICKS_PER_MM2 = (0.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
 CELL_NAMES = {
     Cell.INFLAMMATORY: "Inflammatory, not counted",
@@ -73,28 +57,6 @@ class OverlayConfig:
 
 
 @dataclass(frozen=True)
-class Key:
-    """One legend entry: `kind` is `fill`, `line`, `dash`, `hatch`, `ring` or `dot`."""
-
-    kind: str
-    colour: RGB
-    label: str
-    value: str = ""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A picture of the slide without and with its overlay, both [h w 3] uint8, and its legend."""
-
-    title: str
-    plain: Picture
-    drawn: Picture
-    mpp: float
-    keys: tuple[Key, ...]
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Panels:
     """All pictures of a slide, and what was counted for them; `heat` is None where there is no density to show."""
 
@@ -124,6 +86,8 @@ def draw_panels(
     cores: Sequence[Mapping[str, Any]] = (),
     left_out: NDArray[np.bool_] | None = None,
     given: NDArray[np.bool_] | None = None,
+    aggregates: Sequence[Mapping[str, Any]] = (),
+    tls: NDArray[np.bool_] | None = None,
 ) -> Panels:
     """Draw every picture of one slide.
 
@@ -138,6 +102,8 @@ def draw_panels(
     cores : pieces of tissue with `core` (their number) and `box_um`, as in `score.json`; framed if several.
     left_out : [h w] bool on the grid of `regions`: what was drawn as not to be scored.
     given : [h w] bool on that grid: the area that was drawn to be scored, on tissue or not; outlined with dashes.
+    aggregates : lymphoid aggregates with place and area, as in `score.json`; circled.
+    tls : [h w] bool on that grid: what was drawn as lymphoid aggregate; outlined in place of circles.
 
     Raises
     ------
@@ -145,7 +111,7 @@ def draw_panels(
     """
     cfg = cfg or OverlayConfig()
     cells = cells[(cells.prob >= min_prob) | (cells.label != Cell.INFLAMMATORY)]
-    maps = Maps(cells, regions, tissue, bed, evaluable_stroma(regions, tissue, bed), left_out, given)
+    maps = Maps(cells, regions, tissue, bed, evaluable_stroma(regions, tissue, bed), left_out, given, tls)
     fields = choose_fields(cells, regions, tissue, bed, cfg.fields, whole=slide.level0.box)
     side_px = cfg.field_px * (2 if len(fields) == 1 else 1)
     whole = _fit(slide.level0.box, slide.level0, cfg)
@@ -153,7 +119,7 @@ def draw_panels(
     picture = slide.read(close)
     scale = ColourScale(cfg.heat_top_per_mm2, tuple(t for t in TICKS_PER_MM2 if t <= cfg.heat_top_per_mm2))
     return Panels(
-        _overview(slide.read(whole), whole, maps, fields, close, cores),
+        draw_overview(slide.read(whole), whole, maps, fields, close, cores, aggregates),
         _regions(picture, close, maps, cfg),
         _heat(picture, close, maps, scale, cfg) if evaluable and maps.stroma.any() else None,
         scale,
@@ -193,71 +159,6 @@ def _tissue_box(tissue: Raster, whole: BoxUm) -> BoxUm:
     return box if box.area_mm2 < 0.67 * whole.area_mm2 else whole
 
 
-def mm2(area: float) -> str:
-    """An area in mm2 as text, to 0.001 mm2 (63 pixels of a region map) below 1."""
-    return f"{area_text(area)} mm²"
-
-
-def area_text(area_mm2: float | None) -> str:
-    """An area in mm2 without its unit; a dash for None."""
-    if area_mm2 is None:
-        return "-"
-    if 0 < area_mm2 < 0.0005:
-        return "<0.001"
-    places = 0 if area_mm2 == 0 or area_mm2 >= 100 else 1 if area_mm2 >= 10 else 2 if area_mm2 >= 1 else 3
-    return f"{area_mm2:,.{places}f}"
-
-
-def _overview(
-    view: Picture,
-    window: Window,
-    maps: Maps,
-    fields: tuple[Field, ...],
-    close: Window,
-    cores: Sequence[Mapping[str, Any]] = (),
-) -> Panel:
-    tissue, regions = maps.tissue, maps.regions
-    out = view.copy()
-    keys = [Key("line", TISSUE_LINE, "Tissue", mm2(tissue.area_mm2(Area.TISSUE)))]
-    for area in (Area.PEN, Area.BLUR, Area.FOLD):
-        mask = tissue.mask(area)
-        if mask.any():
-            out = hatch(out, cover_of(mask, tissue.grid, window), AREA_COLOURS[area])
-        keys.append(Key("hatch", AREA_COLOURS[area], f"{area.name.capitalize()}, left out", mm2(tissue.area_mm2(area))))
-    if maps.left_out is not None and maps.left_out.any():
-        out = hatch(out, cover_of(maps.left_out, regions.grid, window), LEFT_OUT)
-        keys.append(Key("hatch", LEFT_OUT, "Drawn, left out", mm2(int(maps.left_out.sum()) * regions.grid.pixel_mm2)))
-    outline(out, cover_of(tissue.mask(Area.TISSUE), tissue.grid, window), TISSUE_LINE, 2)
-    if maps.given is not None:
-        outline(out, cover_of(maps.given, regions.grid, window), BED_LINE, 3, casing=PAPER, dash_px=DASH_PX)
-        keys.insert(1, Key("dash", BED_LINE, "Given area", mm2(int(maps.given.sum()) * regions.grid.pixel_mm2)))
-    if maps.bed is not None:
-        _draw_bed(out, maps, window)
-        keys.insert(1, Key("line", BED_LINE, "Tumour bed", mm2(int(maps.bed.sum()) * regions.grid.pixel_mm2)))
-    labels = []
-    if close.box.area_mm2 < 0.67 * window.box.area_mm2:
-        labels.append(draw_frame(out, _pixels(close.box, window), "B, C", at_end=True))
-    numbered = [c for c in cores if c["core"]]
-    for core in numbered if len(numbered) > 1 else ():
-        box = _pixels(BoxUm(*core["box_um"]), window)
-        # Many small fragments have no room for a word.
-        labels.append(draw_frame(out, box, f"core {core['core']}" if box[2] - box[0] > 80 else str(core["core"])))
-    panel = _panel("Slide", view, out, window, tuple(keys), "")
-    draw_badges(out, [_pixels(f.box, window) for f in fields], labels=labels)
-    return panel
-
-
-def _draw_bed(picture: Picture, maps: Maps, window: Window) -> None:
-    if maps.bed is not None:
-        outline(picture, cover_of(maps.bed, maps.regions.grid, window), BED_LINE, 3, casing=PAPER)
-
-
-def _pixels(box: BoxUm, window: Window) -> tuple[float, float, float, float]:
-    """`box` in the pixels of the picture of `window`."""
-    x0, y0, x1, y1 = (float(v) for v in window.grid.to_px([box.x0, box.y0, box.x1, box.y1]))
-    return x0 - window.x, y0 - window.y, x1 - window.x, y1 - window.y
-
-
 def _regions(view: Picture, window: Window, maps: Maps, cfg: OverlayConfig) -> Panel:
     regions, bed = maps.regions, maps.bed
     sound = maps.tissue.on(regions.grid).mask(Area.TISSUE)
@@ -268,17 +169,9 @@ def _regions(view: Picture, window: Window, maps: Maps, cfg: OverlayConfig) -> P
         keys.append(Key("fill", REGION_COLOURS[region], row.name, area))
         cover = cover_of(regions.mask(region) & sound, regions.grid, window)
         out = blend(out, REGION_COLOURS[region], (cover * strength * cfg.region_alpha).astype(np.float32))
-    _draw_bed(out, maps, window)
+    draw_bed(out, maps, window)
     note = "" if bed is None else "Paler outside the tumour bed."
-    return _panel("Regions", view, out, window, tuple(keys), note)
-
-
-def _panel(title: str, view: Picture, out: Picture, window: Window, keys: tuple[Key, ...], note: str) -> Panel:
-    """The panel, with a scale bar on both pictures."""
-    plain = view.copy()
-    for picture in (plain, out):
-        draw_scale_bar(picture, window.grid.mpp)
-    return Panel(title, plain, out, window.grid.mpp, keys, note)
+    return make_panel("Regions", view, out, window, tuple(keys), note)
 
 
 def _heat(view: Picture, window: Window, maps: Maps, scale: ColourScale, cfg: OverlayConfig) -> Panel:
@@ -288,9 +181,9 @@ def _heat(view: Picture, window: Window, maps: Maps, scale: ColourScale, cfg: Ov
     values = warp(np.nan_to_num(density), grid, window) / np.maximum(weight, np.float32(1e-6))
     alpha = cover_of(maps.stroma, maps.regions.grid, window) * (weight > 0.05) * np.float32(cfg.heat_alpha)
     out = blend(grey(view, 0.5), scale.colours(values), alpha.astype(np.float32))
-    _draw_bed(out, maps, window)
+    draw_bed(out, maps, window)
     note = f"Gaussian mean of sigma {cfg.map.sigma_um:g} µm; grey: no evaluable stroma."
-    return _panel("Stromal TIL density", view, out, window, (), note)
+    return make_panel("Stromal TIL density", view, out, window, (), note)
 
 
 def _cell_keys() -> tuple[Key, ...]:

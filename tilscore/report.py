@@ -19,7 +19,8 @@ from tilscore.files import write_text
 from tilscore.labels import CELL_COLOURS
 from tilscore.overlay import DISCLAIMER, ScoreLike, Title, headline, in_words, interval_text
 from tilscore.page import NO_DENSITY, count, field_text, number
-from tilscore.panels import CELL_NAMES, Panels, area_text
+from tilscore.panels import CELL_NAMES, Panels
+from tilscore.slidepanel import area_text
 
 LIMITS = (
     "Cell classes were learned on few fields of breast and of colon. Lymphocytes and stromal cells are those most "
