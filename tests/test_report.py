@@ -19,6 +19,7 @@ from tilscore.report import definitions, flatten, render_report, write_report
 from tilscore.score import REASONS, BedConfig, ScoreConfig, score_slide
 from tilscore.score.parts import divide
 from tilscore.slide import open_slide
+from tilscore.slidepanel import Key
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'</title><script>alert(2)</script>"
 NOTES = {
@@ -201,3 +202,10 @@ def test_wide_tables_can_be_moved_on_a_narrow_screen(panels: Panels):
     assert len([head for _, head in tables if head.count("<th") > 3]) == 2
     assert "@media screen and (max-width: 700px)" in html
     assert "<td>Glass</td>" in html
+
+
+def test_a_ring_of_a_legend_has_its_colour(panels: Panels):
+    """Its border takes the colour of the text; a ring's own ground is not shown."""
+    overview = replace(panels.overview, keys=(Key("ring", (200, 0, 150), "Lymphoid aggregate", "1 mm²"),))
+    html = render_report(replace(panels, overview=overview), AScore(), title("s"), NOTES)
+    assert '<span class="key ring" style="color: rgb(200, 0, 150);' in html
