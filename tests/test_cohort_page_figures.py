@@ -21,6 +21,7 @@ from tilscore.cohort.page.inksvg import in_rows
 from tilscore.cohort.paired.analyse import analyse
 from tilscore.cohort.paired.pairs import AnalyseConfig
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
+from tilscore.stats.survival import kaplan_meier_curve
 
 WIDEST_PT = 72 * 12.7
 """A figure's width at which its text is read on the page and on paper."""
@@ -63,6 +64,15 @@ def test_numbers_at_risk_count_who_is_left() -> None:
     curve = pd.DataFrame({"time": times, "n_at_risk": [(leaves >= t).sum() for t in times]})
     asked = [0, 1, 2, 2.5, 7, 8, 9, 10]
     assert at_risk(curve.iloc[::-1], asked) == [8, 8, 8, 6, 5, 4, 4, 0]
+
+
+def test_survival_has_a_tick_where_patients_are_censored() -> None:
+    """Six patients: an event at 1, one censored at 2, an event and one censored at 3, two censored at 5."""
+    made = kaplan_meier_curve([1, 2, 3, 3, 5, 5], [1, 0, 1, 0, 0, 0])
+    columns = {n: getattr(made, n) for n in ("time", "n_at_risk", "n_events", "survival", "low", "high")}
+    figure = kaplan_meier_figure(pd.DataFrame(columns | {"outcome": "os", "group": "high", "n": 6, "unit": "months"}))
+    (ticks,) = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
+    np.testing.assert_allclose(ticks.get_xydata(), [[2, 5 / 6], [3, 5 / 8], [5, 5 / 8]])
 
 
 def test_shifts_tell_the_categories_of_the_settings(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ _AT_RISK_PT = 34
 
 
 def kaplan_meier_figure(curves: pd.DataFrame) -> Figure:
-    """Kaplan-Meier curves with their 95 % intervals, one panel an outcome.
+    """Kaplan-Meier curves with their 95 % intervals, one panel an outcome; a tick where patients are censored.
 
     Parameters
     ----------
@@ -44,6 +44,8 @@ def kaplan_meier_figure(curves: pd.DataFrame) -> Figure:
             n, n_events = int(one["n"].iloc[0]), int(one["n_events"].sum())
             label = f"{group} ({several(n, 'patient')}, {several(n_events, 'event')})"
             axes.step(one["time"], one["survival"], where="post", color=colour, linestyle=line, label=label)
+            ends = one[_n_censored(one) > 0]
+            axes.plot(ends["time"], ends["survival"], "|", color=colour, markersize=_TEXT_PT)
             axes.fill_between(one["time"], one["low"], one["high"], step="post", color=colour, alpha=0.12, linewidth=0)
         unit = here["unit"].iloc[0] if "unit" in here else "time"
         axes.set(ylim=(0, 1.02), xlim=(0, None), xlabel=f"{unit} since baseline")
@@ -54,6 +56,12 @@ def kaplan_meier_figure(curves: pd.DataFrame) -> Figure:
     for axes in grid[:, 0]:
         axes.set_ylabel("share without the event")
     return figure
+
+
+def _n_censored(curve: pd.DataFrame) -> pd.Series[int]:
+    """Patients who leave without the event at each time: those at risk who neither have it nor are at risk later."""
+    later = curve["n_at_risk"].shift(-1, fill_value=0)
+    return curve["n_at_risk"] - curve["n_events"] - later
 
 
 def at_risk(curve: pd.DataFrame, times: Sequence[float]) -> list[int]:
