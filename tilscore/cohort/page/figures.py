@@ -122,7 +122,10 @@ def _bar(basis: str, tests: list[dict[str, Any]]) -> str:
     return "change as measured, as nothing differs in the sampling that is known"
 
 
-_SURVIVAL = "Kaplan-Meier curves of patients in groups by their score, with 95 % intervals; groups are not adjusted."
+_SURVIVAL = (
+    "Kaplan-Meier curves of patients in groups by their score, with 95 % intervals; a tick where patients are "
+    "censored. Groups are not adjusted."
+)
 _SITES = (
     "Each mark is a biopsy, the bar the median of at least 3. Levels differ by site and specimen without any "
     f"treatment. At most {N_SITES} sites are shown, those with the most biopsies."
