@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilscore.cohort.agreement.calibrate import as_text, calibrate
-from tilscore.errors import UsageError
+from tilscore.errors import ConfigError, UsageError
 from tilscore.score.calibrated import read_calibration
 from tilscore.stats.monotone import fit, folds, nested
 
@@ -140,6 +140,17 @@ def test_fractions_and_gaps_are_said(tmp_path: Path) -> None:
 def test_wrong_use_is_told(tmp_path: Path, change: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         calibrate(table(tmp_path / "t.csv"), **change)  # type: ignore[arg-type]
+
+
+def test_a_number_that_no_slide_has_is_told_at_once(tmp_path: Path) -> None:
+    """The file is good for tables; the score stage, which has no such number, refuses it and says which it has."""
+    path = table(tmp_path / "t.csv")
+    before = calibrate(path)["notes"]
+    pd.read_csv(path).rename(columns={"til_density_per_mm2": "cd3"}).to_csv(path, index=False)
+    (told,) = set(calibrate(path, score="cd3", out=tmp_path / "cd3.json")["notes"]) - set(before)
+    assert told.endswith("not of cd3")
+    with pytest.raises(ConfigError, match=r"another number \(found cd3\).*til_density_per_mm2"):
+        read_calibration(tmp_path / "cd3.json")
 
 
 @pytest.mark.parametrize(("slope", "found"), [(0.0, "20 % throughout"), (-0.05, "Spearman -1.00")])

@@ -60,10 +60,12 @@ def read_calibration(path: Path) -> Calibration:
             low, high = (tuple(a + s * h for a, h in zip(y, half, strict=True)) for s in (-1, 1))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise ConfigError("is not a calibration", where=path, found=err, do=do) from err
+    if name not in INPUTS:
+        raise ConfigError("is a calibration of another number", where=path, found=name, do=f"fit {', '.join(INPUTS)}")
     lengths = {len(k) for k in (x, y, low, high) if k is not None}
     finite = all(np.isfinite(k).all() for k in (x, y, low, high) if k is not None)
-    if name not in INPUTS or lengths != {len(x)} or len(x) < 2 or not finite or (low is None) != (high is None):
-        raise ConfigError("is not a calibration", where=path, found=f"input {name!r}, knots {len(x)}", do=do)
+    if lengths != {len(x)} or len(x) < 2 or not finite or (low is None) != (high is None):
+        raise ConfigError("is not a calibration", where=path, found=f"{len(x)} knots", do=do)
     if not (np.diff(x) > 0).all() or not (np.diff(y) >= 0).all():
         raise ConfigError("a calibration that does not rise", where=path, do=do)
     if low is not None and high is not None and not all(a <= v <= b for a, v, b in zip(low, y, high, strict=True)):

@@ -68,6 +68,7 @@ def calibrate(
     xs, ys = x[good].to_numpy(float), y[good].to_numpy(float)
     factor, note = percent_scale(ys, scale)
     notes += [note] if note else []
+    notes += _not_for_slides(score)
     groups = np.unique(names.loc[chosen.index][good].to_numpy(str), return_inverse=True)[1].astype(np.intp)
     result = fitted(xs, ys * factor, groups, score, notes, table)
     result["fit"] |= {"table": table.name, "sha256": sha256(table), "truth": truth, "group": group, "where": where}
@@ -75,6 +76,13 @@ def calibrate(
     if out is not None:
         write_json(out, result)
     return result
+
+
+def _not_for_slides(score: str) -> list[str]:
+    """What to say of a score that a slide does not have."""
+    from tilscore.score.calibrated import INPUTS
+
+    return [] if score in INPUTS else [f"`tilscore score` takes calibrations of {', '.join(INPUTS)}, not of {score}"]
 
 
 def fitted(
