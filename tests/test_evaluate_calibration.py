@@ -21,8 +21,8 @@ from tilscore.evaluate.calibration import (
     calibrated,
     calibration_error,
     cross_fit,
+    deal,
     fit_calibration,
-    halves,
     platt,
 )
 from tilscore.evaluate.figures import figures, pool
@@ -171,6 +171,30 @@ def test_a_network_that_sees_too_many_lymphocytes_is_set_right() -> None:
     assert abs(n_found[1] - n_true) < 0.5 * abs(n_found[0] - n_true)
 
 
+def biased(seed: int, bias: float, n: int) -> FieldResult:
+    """A patient on whose nuclei the inflammatory logit is `bias` too large."""
+    field = over_confident(seed, 1.0, n=n, name=f"p{seed}")
+    more = np.where(np.arange(len(Cell)) == Cell.INFLAMMATORY, np.float32(bias), np.float32(0))
+    return replace(field, found=field.found._replace(type_logits=field.found.type_logits + more))
+
+
+def test_types_that_were_calibrated_move_where_all_patients_agree_alone() -> None:
+    """Patients that differ as much one way as the other say nothing of the next; a bias of all of them does."""
+    before = Calibration(inflammatory_shift=0.05, fitted_on="many fields")
+    rng = np.random.default_rng(3)
+    torn = [biased(s, float(b), 400) for s, b in enumerate(rng.normal(0.3, 1.2, 8))]
+    one = [biased(s, 0.8, 400) for s in range(8)]
+    kept, moved = fit_calibration(torn, before=before), fit_calibration(one, before=before)
+    assert (kept.type_slope, kept.inflammatory_shift) == (before.type_slope, before.inflammatory_shift)
+    assert moved.inflammatory_shift == pytest.approx(-0.8, abs=0.2)
+    assert fit_calibration(torn, before=Calibration()) == fit_calibration(torn), "nothing was fitted, nothing is kept"
+    assert fit_calibration(torn).inflammatory_shift != before.inflammatory_shift
+    parts = deal([f.at(0.3, before) for f in torn])
+    assert {f.calibration.inflammatory_shift for f in cross_fit(parts)} == {0.05}
+    assert calibrated(ModelConfig("m", calibration=before), torn).calibration.inflammatory_shift == 0.05
+    assert calibrated(ModelConfig("m", calibration=before), one[:1]).calibration.inflammatory_shift == 0.05
+
+
 def test_platt_as_scikit_learn_fits_it() -> None:
     from sklearn.linear_model import LogisticRegression
 
@@ -238,22 +262,22 @@ def test_a_network_that_finds_nothing_keeps_its_operating_point() -> None:
     assert calibrated(ModelConfig(name="m", detection_threshold=0.3), [none]).detection_threshold == pytest.approx(0.3)
 
 
-def test_halves_keep_a_patient_together() -> None:
+def test_parts_keep_a_patient_together() -> None:
     fields = [over_confident(s, 1.0, n=20, name=f"p{s % 5}") for s in range(10)]
-    parts = halves(fields)
-    assert [len(p) for p in parts] == [6, 4]
-    assert not {f.group for f in parts[0]} & {f.group for f in parts[1]}
+    parts = deal(fields)
+    assert [len(p) for p in parts] == [4, 2, 2, 2]
+    assert len({f.group for f in fields}) == sum(len({f.group for f in part}) for part in parts) == 5
 
 
-def test_a_patient_of_two_sets_is_drawn_and_halved_as_one() -> None:
+def test_a_patient_of_two_sets_is_drawn_and_dealt_as_one() -> None:
     """And PanNuke's patches one by one, though a fold of them is what a split keeps together."""
     fields = [over_confident(s, 1.0, n=20, name=f"f{s}") for s in range(4)]
     one, two = (replace(fields[i], sample=replace(fields[i].sample, source=s, patient="P")) for i, s in enumerate("ab"))
     assert one.group == two.group
     assert len(pool([one, two]).groups) == 1
-    assert sorted(len(p) for p in halves([one, two, fields[2]])) == [1, 2]
+    assert sorted(len(p) for p in deal([one, two, fields[2]])) == [0, 0, 1, 2]
     with pytest.raises(DataError, match="cannot be tested"):
-        cross_fit(halves([one, two]))
+        cross_fit(deal([one, two]))
     patches = [replace(f, sample=replace(f.sample, group="fold1", unit=f.sample.name)) for f in fields[2:]]
     assert len(pool(patches).groups) == 2
 

@@ -75,6 +75,35 @@ def test_calibration_is_tested_before_the_model_is_written(data: Path, tmp_path:
     assert find_model(str(model)).config.calibration.fitted_on == "2 held-out fields"
 
 
+def test_a_copy_of_a_model_is_calibrated_on_fields_it_never_saw(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the shipped model, no model of other weights, and none on fields that it learned from."""
+    monkeypatch.setenv("TILSCORE_MODELS", str(tmp_path / "store"))
+    shipped = find_model("tilscore-lite")
+    assert main(["models", "add", "tilscore-lite", "--name", "mine"]) == 0
+    sets = ["--config", str(REPO / "configs/train/tiny.yaml"), "--data", str(data)]
+    capsys.readouterr()
+    assert main(["evaluate", *sets, "--model", "tilscore-lite", "--calibrate", "tilscore-lite"]) == 2
+    assert "tilscore models add tilscore-lite --name NAME" in capsys.readouterr().err
+    assert main(["evaluate", *sets, "--model", "tilscore-lite", "--calibrate", "mine"]) == 0
+    told = capsys.readouterr().out
+    assert told.index("as it was:") < told.index("calibrated, each part on the others:")
+    found = find_model("mine").config
+    assert found.calibration.fitted_on == "4 held-out fields"
+    assert found.calibration.inflammatory_shift == shipped.config.calibration.inflammatory_shift
+    assert find_model("tilscore-lite") == shipped
+    torch.manual_seed(0)
+    run = tmp_path / "run"
+    save_model(run / "model", TilNet(), ModelConfig(name="m"))
+    other = ["evaluate", *sets, "--model", str(run / "model"), "--calibrate"]
+    assert main([*other, "mine"]) == 2
+    assert "other weights" in capsys.readouterr().err
+    (run / "run.json").write_text(json.dumps({"held_out": [], "learned_from": ["fields/d1"]}))
+    assert main([*other, str(run / "model")]) == 1
+    assert "learned from (found ['fields/d1'])" in capsys.readouterr().err
+
+
 def test_a_model_from_elsewhere_is_observed_for_int8(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

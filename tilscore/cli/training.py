@@ -61,7 +61,8 @@ def _add_evaluate(verbs: Verbs) -> None:
     verb.add_argument(
         "--calibrate",
         metavar="MODEL",
-        help="with --folds: fit probabilities and operating points on the held-out fields, and store them in MODEL",
+        help="fit probabilities and operating points on these fields and store them in MODEL: of --folds, the model "
+        "trained on all fields; of --model, your own copy of it",
     )
     verb.set_defaults(do=evaluate)
 
@@ -91,15 +92,15 @@ def train(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """Measure models on annotated tiles."""
-    from tilscore.evaluate import as_table, cross_fit, halves, report, summarise
+    from tilscore.evaluate import as_table, cross_fit, deal, report, summarise
     from tilscore.train import TrainConfig, field_id, learned_from, predict_folds, predict_model
 
     if bool(args.model) == bool(args.folds):
         raise UsageError("evaluate takes --model or --folds", do="give one of them")
-    if args.calibrate and not args.folds:
-        raise UsageError("--calibrate needs --folds", do="a model is not calibrated on fields that it was trained on")
     if args.calibrate and args.threshold is not None:
         raise UsageError("--calibrate finds the threshold itself", found=args.threshold, do="leave out --threshold")
+    if args.calibrate and args.model:
+        _check_copy(args.calibrate, args.model)
     _check_numbers(args)
     if args.int8 and args.turns != 1:
         raise UsageError("int8 is for one view", found=f"--turns {args.turns}", do="leave out --turns, or --int8")
@@ -109,15 +110,19 @@ def evaluate(args: argparse.Namespace) -> int:
         parts = predict_folds(cfg, args.data, args.folds, **how)
         fields, title = [f for part in parts for f in part], f"{cfg.name}: {len(parts)} fold" + "s" * (len(parts) > 1)
     else:
+        parts = []
         fields = predict_model(cfg, args.data, args.model, **how)
         title = args.model
         if seen := learned_from(args.model, [field_id(f.sample) for f in fields]):
+            if args.calibrate:
+                do = "give fields that it never saw, or runs that held these out: --folds"
+                raise DataError("a model is not calibrated on fields that it learned from", found=seen[:3], do=do)
             title += f": the model learned from {len(seen)} of these {len(fields)} fields"
             print(f"{title}; figures on fields that it never saw are lower", file=sys.stderr)
     if args.calibrate:
-        # One run alone: every other patient is judged under what the rest of them says.
-        judged = cross_fit(parts if len(parts) > 1 else halves(fields))
+        judged = cross_fit(parts if len(parts) > 1 else deal(fields))
         _calibrate(args.calibrate, fields)
+        print(f"as it was:\n{as_table(summarise(fields))}\ncalibrated, each part on the others:")
         fields, title = judged, f"{title}, each part calibrated on the others"
     print(as_table(summarise(fields)))
     if args.out or args.html:
@@ -131,6 +136,20 @@ def _check_numbers(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and not low < value < high:
             raise UsageError(f"no such --{name}", found=value, do=f"give one above {low} and below {high:g}")
+
+
+def _check_copy(address: str, model: str) -> None:
+    """Refuse a model to calibrate that is another one than was measured, or that others use too."""
+    from tilscore.modelstore import find_model
+    from tilscore.modelstore.store import find_own, shipped_store
+
+    own = find_own(address)
+    if own.folder.resolve().parent == shipped_store().resolve():
+        do = f"calibrate a copy: tilscore models add {address} --name NAME, then --calibrate NAME"
+        raise UsageError("a model that came with tilscore is not changed", found=address, do=do)
+    if own.config.weights_sha256 != find_model(model).config.weights_sha256:
+        do = f"copy it: tilscore models add {model} --name NAME, then --calibrate NAME"
+        raise UsageError("--calibrate names a model of other weights than --model", found=address, do=do)
 
 
 def _calibrate(address: str, fields: list[FieldResult]) -> None:

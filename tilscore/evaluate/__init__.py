@@ -1,6 +1,6 @@
 """Evaluation as a stage: a network against annotated fields, its figures with intervals, and its calibration."""
 
-from tilscore.evaluate.calibration import calibrated, cross_fit, fit_calibration, halves
+from tilscore.evaluate.calibration import calibrated, cross_fit, deal, fit_calibration
 from tilscore.evaluate.predict import (
     RADII_UM,
     RADIUS_UM,
@@ -20,11 +20,11 @@ __all__ = [
     "as_table",
     "calibrated",
     "cross_fit",
+    "deal",
     "dice",
     "evaluate_net",
     "fit_calibration",
     "flat_scores",
-    "halves",
     "predict_all",
     "predict_crop",
     "region_confusion",

@@ -20,6 +20,10 @@ N_BINS = 15
 MIN_CASES = 50
 """Fewer of either outcome say too little for a fit; what they would have decided stays as it is."""
 SLOPES = (0.05, 20.0)
+SURE = 2.0
+"""Standard errors by which a new calibration of the types must be better on patients left out than the one there is."""
+N_PARTS = 4
+"""Parts that the fields of one model are dealt into; each is judged under what the others say."""
 CLOSE = 0.02
 """Loss of F1 that a threshold common to all classes is worth."""
 THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.01), 2)
@@ -71,7 +75,7 @@ def type_scaling(logits: NDArray[np.floating], label: NDArray[np.int64]) -> tupl
     return float(best.x[0]), float(best.x[1])
 
 
-def fit_calibration(fields: Sequence[FieldResult], *, name: str = "") -> Calibration:
+def fit_calibration(fields: Sequence[FieldResult], *, name: str = "", before: Calibration | None = None) -> Calibration:
     """Calibration and operating points from fields that were held out of training.
 
     Detection is fitted on every candidate that counts (`FieldResult.judged`) where every nucleus is marked, the types
@@ -82,6 +86,8 @@ def fit_calibration(fields: Sequence[FieldResult], *, name: str = "") -> Calibra
     Parameters
     ----------
     name : of the fields, for `Calibration.fitted_on`.
+    before : what the model has. A calibration of the types that was fitted before stays, unless one fitted on some of
+        these patients does better on the rest by `SURE` standard errors: patients differ more than nuclei.
 
     Raises
     ------
@@ -93,12 +99,40 @@ def fit_calibration(fields: Sequence[FieldResult], *, name: str = "") -> Calibra
     logits = np.concatenate([f.found.logit[f.judged] for f in marked])
     hit = np.concatenate([(f.owner >= 0)[f.judged] for f in marked])
     slope, shift = platt(logits, hit)
-    label = np.concatenate([_label(f) for f in fields])
-    types = np.concatenate([f.found.type_logits for f in fields])
-    type_slope, type_shift = type_scaling(types[label >= 0], label[label >= 0])
+    if before is not None and before.fitted_on and not _types_gain(fields, before):
+        type_slope, type_shift = before.type_slope, before.inflammatory_shift
+    else:
+        type_slope, type_shift = type_scaling(*_typed(fields))
     sources = name or ", ".join(f"{s} ({len(own)} fields)" for s, own in by_set(list(fields)).items())
     fitted = Calibration(slope, shift, type_slope, type_shift, fitted_on=sources)
     return replace(fitted, class_thresholds=_thresholds([f.at(0.0, fitted) for f in fields]))
+
+
+def _typed(fields: Sequence[FieldResult]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Type logits [n 4] and true classes [n] of the candidates that found a nucleus with a class."""
+    label = np.concatenate([_label(f) for f in fields])
+    return np.concatenate([f.found.type_logits for f in fields])[label >= 0], label[label >= 0]
+
+
+def _types_gain(fields: Sequence[FieldResult], before: Calibration) -> bool:
+    """Whether types calibrated on the patients of other parts are surely likelier than as they were `before`."""
+    gains: dict[str, float] = {}
+    parts = [part for part in deal(fields) if part]
+    for part in parts if len(parts) > 1 else []:
+        slope, shift = type_scaling(*_typed([f for other in parts if other is not part for f in other]))
+        after = replace(before, type_slope=slope, inflammatory_shift=shift)
+        for f in part:
+            gains[f.group] = gains.get(f.group, 0.0) + _log_likelihood(f, after) - _log_likelihood(f, before)
+    gain = np.array(list(gains.values()))
+    return len(gain) > 1 and bool(gain.sum() > SURE * np.sqrt(len(gain)) * gain.std(ddof=1))
+
+
+def _log_likelihood(f: FieldResult, calibration: Calibration) -> float:
+    """Of the classes of a field's nuclei that were found, natural logarithm, summed."""
+    logits, label = _typed([f])
+    of_class = np.eye(len(Cell))[Cell.INFLAMMATORY]
+    scaled = calibration.type_slope * logits.astype(float) + calibration.inflammatory_shift * of_class
+    return float(log_softmax(scaled, axis=1)[np.arange(len(label)), label].sum())
 
 
 def _label(f: FieldResult) -> NDArray[np.int64]:
@@ -156,7 +190,7 @@ def _f1_curve(fields: list[FieldResult], cell: Cell | None) -> NDArray[np.float6
 
 def calibrated(config: ModelConfig, fields: Sequence[FieldResult], *, name: str = "") -> ModelConfig:
     """`config` with the calibration fitted on `fields`, and its detection threshold at the lowest of the classes."""
-    fitted = fit_calibration(fields, name=name)
+    fitted = fit_calibration(fields, name=name, before=config.calibration)
     threshold, fitted = _operating_point(fitted, config.detection_threshold, config.calibration)
     return replace(config, calibration=fitted, detection_threshold=threshold)
 
@@ -190,17 +224,19 @@ def cross_fit(parts: Sequence[Sequence[FieldResult]]) -> list[FieldResult]:
     if sum(1 for part in parts if part) < 2:
         do = "give two folds or more, or one that held out two patients or more"
         raise DataError("calibration cannot be tested on the fields it is fitted on", do=do)
+    filled = [part for part in parts if part]
     out = []
-    for i, part in enumerate(parts):
-        fitted = fit_calibration([f for k, other in enumerate(parts) if k != i for f in other])
+    for part in filled:
+        others = [f for other in filled if other is not part for f in other]
+        fitted = fit_calibration(others, before=part[0].calibration)
         out += [f.at(*_operating_point(fitted, f.threshold, f.calibration)) for f in part]
     return out
 
 
-def halves(fields: Sequence[FieldResult]) -> list[list[FieldResult]]:
-    """Every other patient (image, where none is told) and the rest: parts for `cross_fit` of a single run."""
+def deal(fields: Sequence[FieldResult]) -> list[list[FieldResult]]:
+    """The fields of one model in `N_PARTS` parts for `cross_fit`; those of a patient (or image) in one."""
     number = {group: i for i, group in enumerate(dict.fromkeys(f.group for f in fields))}
-    return [[f for f in fields if number[f.group] % 2 == part] for part in (0, 1)]
+    return [[f for f in fields if number[f.group] % N_PARTS == part] for part in range(N_PARTS)]
 
 
 def bins_of(prob: NDArray[np.floating], hit: NDArray[np.bool_]) -> NDArray[np.float64]:
