@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from beds import GRID, line, maps, spread, tils, with_nest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from tilscore.bed import distance_px, find_nests, find_reach
 from tilscore.cells import Cells
 from tilscore.errors import UsageError
 from tilscore.labels import Area, Region
@@ -126,6 +130,56 @@ def test_files_of_tumour_cells_make_a_bed_and_scattered_specks_do_not() -> None:
             regions.values[y : y + 3, 200:250] = Region.TUMOUR
         score = score_slide(Cells.empty(), regions, tissue)
         assert score.status == status, f"every {step * 4} um"
+
+
+def reach_of(nests: NDArray[np.bool_], cfg: BedConfig | None = None) -> NDArray[np.bool_]:
+    """What the bed of these nests reaches where all is tissue, at 4 um."""
+    grid = Grid(4.0, nests.shape[1], nests.shape[0])
+    return find_reach(nests, np.zeros_like(nests), grid, cfg or BedConfig())
+
+
+@pytest.mark.parametrize(("side_px", "reach_um"), [(25, 83.33), (30, 156.67), (40, 250.0), (60, 250.0)])
+def test_a_lonely_nest_reaches_as_far_as_it_is_large(side_px: int, reach_um: float) -> None:
+    """A square of 10,000 to 57,600 um2: the area of a square rounded by its reach."""
+    nests = np.zeros((250, 250), bool)
+    nests[100 : 100 + side_px, 100 : 100 + side_px] = True
+    side = 4 * side_px
+    expected = side**2 + 4 * side * reach_um + np.pi * reach_um**2
+    assert reach_of(nests).sum() * 16 == pytest.approx(expected, rel=0.05)
+
+
+@given(st.integers(300, 1400), st.floats(1.0, 1.05))
+def test_a_nest_that_is_seen_a_little_larger_moves_the_bed_a_little(n_px: int, more: float) -> None:
+    """Around the size from which it is trusted too: 0.2 mm2 came and went there, the whole disc of the radius."""
+    y, x = np.mgrid[:180, :180]
+    order = np.argsort(np.hypot(x - 90, y - 90), axis=None, kind="stable")
+    areas = []
+    for n in (n_px, round(n_px * more)):
+        nests = np.zeros(180 * 180, bool)
+        nests[order[:n]] = True
+        nests = find_nests(nests.reshape(180, 180), 4.0, BedConfig())
+        areas.append(reach_of(nests).sum() * 16 / 1e6)
+    assert 0 <= areas[1] - areas[0] < 0.04
+
+
+def test_small_nests_together_reach_as_far_as_a_large_one() -> None:
+    """Nine of 5,184 um2, 100 um from each other, as of a tumour that grows in small groups."""
+    nests = np.zeros((320, 320), bool)
+    for row in (100, 143, 186):
+        for column in (100, 143, 186):
+            nests[row : row + 18, column : column + 18] = True
+    np.testing.assert_array_equal(reach_of(nests), distance_px(nests) <= 250 / 4)
+    one = np.zeros_like(nests)
+    one[143:161, 143:161] = True
+    assert reach_of(one).sum() < 1.2 * one.sum()
+    np.testing.assert_array_equal(reach_of(one, BedConfig(full_reach_um2=0)), distance_px(one) <= 250 / 4)
+
+
+def test_a_speck_in_a_node_stays_in_its_bed() -> None:
+    """The band that is taken back is wider than the one that it has."""
+    nests = np.zeros((200, 200), bool)
+    nests[90:120, 90:120] = True
+    np.testing.assert_array_equal(reach_of(nests, BedConfig(inside_only=True)), nests)
 
 
 def test_a_scar_between_nests_belongs_to_the_bed_and_a_large_void_does_not() -> None:

@@ -73,7 +73,7 @@ def definitions(score: ScoreLike) -> list[Definition]:
     if isinstance(bed, Mapping) and bed.get("inside_only"):
         where += " (what lies between the nests of tumour, nothing around them)"
     elif isinstance(bed, Mapping) and "radius_um" in bed:
-        where += f" (within {bed['radius_um']:g} µm of tumour)"
+        where += f" (within {bed['radius_um']:g} µm of tumour{', less around specks' * ('full_reach_um2' in bed)})"
     inside = "Inflammatory cells whose centre lies in"
     share = "The share of evaluable stroma that these cells cover if each takes "
     share += "a fixed area" if size is None else f"{size:g} µm²"

@@ -48,8 +48,9 @@ def definitions(cfg: ScoreConfig, calibration: str | None = None) -> dict[str, d
         ),
         "bed": _one(
             "",
-            "sound tissue near to tumour, gaps filled; a given area or a field is the bed as a whole",
-            "distance to a nest <= radius_um",
+            "sound tissue near to tumour, gaps filled; a given area or a field is the bed as a whole; T is the "
+            "tumour within radius_um of a nest, and the nest",
+            "distance to a nest <= radius_um * clip((T - min_nest_um2) / (full_reach_um2 - min_nest_um2), 0, 1)",
             **asdict(cfg.bed),
         ),
     }
