@@ -162,7 +162,7 @@ def main() -> None:
     parse.add_argument("--keep", type=Path, help="folder for versions and results (default: removed)")
     args = parse.parse_args()
     run = Run(Path(), RunConfig(), args.model, args.device, allow_upsampling=args.allow_upsampling)
-    worst: dict[str, float] = {}
+    worst: dict[str, dict[str, float]] = {name: {} for name in NUMBERS}
     counts: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for i, path in enumerate(args.slides):
@@ -171,17 +171,16 @@ def main() -> None:
             rows = check(run, path, args, out)
             counts |= {f"{path.name}: {row.name}": abs(change(row, rows)) for row in rows if row.name in READINGS}
             for row in rows[1:]:
-                if row.values["status"] != rows[0].values["status"]:
-                    worst[f"{path.name}: {row.name}"] = float("inf")
-                elif row.values["status"] == "ok":
-                    worst[f"{path.name}: {row.name}"] = max(abs(d) for d in moved(row, rows) if d is not None)
+                kept = row.values["status"] == rows[0].values["status"]
+                for number, points in zip(NUMBERS, moved(row, rows), strict=True):
+                    if points is not None or not kept:
+                        worst[number][f"{path.name}: {row.name}"] = abs(points or 0) if kept else float("inf")
     print()
     verdicts = [verdict("count of all cells", counts, "%", TARGET_PERCENT)]
-    if worst:
-        verdicts.append(verdict("score", worst, "points", TARGET_POINTS))
-    else:
+    verdicts += [verdict(number, moves, "points", TARGET_POINTS) for number, moves in worst.items() if moves]
+    if not any(worst.values()):
         print("no slide has a score")
-    sys.exit(0 if worst and all(verdicts) else 1)
+    sys.exit(0 if any(worst.values()) and all(verdicts) else 1)
 
 
 def verdict(what: str, moves: dict[str, float], unit: str, target: float) -> bool:
