@@ -54,3 +54,22 @@ def as_lists(f: FieldResult) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
     rows += [(4, named[k], types[k]) for k in range(len(cells)) if gap[:, k].min() > 3.0]
     true, found, p = zip(*rows, strict=True)
     return np.array(true), np.array(found), np.stack(p), 1 / (1 + np.exp(-f.found.logit[cells].astype(float)))
+
+
+def over_confident(seed: int, sharp: float, n: int = 1500, name: str = "f") -> FieldResult:
+    """A field whose outcomes follow probabilities p, told as logits `sharp` times too large; 1 mm2 or more."""
+    rng = np.random.default_rng(seed)
+    xy = np.stack(np.meshgrid(np.arange(50), np.arange(-(-n // 50))), -1).reshape(-1, 2)[:n] * 20.0 + 10
+    logit = rng.normal(0.5, 1.5, n)
+    types = rng.normal(0, 1.5, (n, 4))
+    there = rng.random(n) < 1 / (1 + np.exp(-logit))
+    share = np.exp(types) / np.exp(types).sum(1, keepdims=True)
+    label = (share.cumsum(1) < rng.random((n, 1))).sum(1).clip(0, 3)
+    true = xy[there]
+    image = np.zeros((int(xy[:, 1].max()) + 20, 1010, 3), np.uint8)
+    x, y = true.astype(np.float32).T
+    sample = Sample(name, "toy", image, 1.0, x, y, label[there].astype(np.int8), group=name)
+    found = Candidates(
+        *(2 * xy).astype(np.float32).T, (sharp * logit).astype(np.float32), (sharp * types).astype(np.float32)
+    )
+    return FieldResult(sample, found, np.zeros((len(Region), len(Region)), np.int64), threshold=0.3)
