@@ -15,7 +15,7 @@ FLOORS = [
     {"focus", "tissue", "stain", "phantom", "roi", "geojson", "inputs", "info", "blocks", "blockreader"},
     {"datasets", "augment", "nets", "quantise", "targets", "metrics", "peaks"},
     {"modelstore", "backends", "infer", "evaluate", "runpictures", "train"},
-    {"bed", "score", "spatial", "outputs"},
+    {"bed", "score", "spatial", "outputs", "owners"},
     {"draw", "views", "fieldpanels", "account", "slidepanel", "panels", "page", "overlay"},
     {"report", "cohort"},
     {"job", "pipeline", "doctor"},

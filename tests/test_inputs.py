@@ -61,7 +61,8 @@ def test_a_folder_that_cannot_be_listed_is_not_missed(tmp_path: Path, monkeypatc
 
 def test_a_missing_slide_is_a_failed_slide(tmp_path: Path) -> None:
     (spec,) = read_inputs([tmp_path / "gone.svs"])
-    assert spec == SlideSpec("gone", tmp_path / "gone.svs")
+    assert spec == SlideSpec("gone", tmp_path / "gone.svs", alias=spec.alias)
+    assert spec.alias.startswith("gone-")
     with pytest.raises(SlideError, match="no such file"):
         open_slide(spec.path)
 
@@ -205,6 +206,10 @@ def test_equal_names_become_unique(tmp_path: Path) -> None:
     assert ids[3] == "other"
     assert all(name.lower().startswith(("s1-", "s_1-")) for i, name in enumerate(ids) if i != 3)
     assert [spec.slide_id for spec in read_inputs(paths[::-1])] == ids[::-1]  # whatever the order
+    for path, spec in zip(paths, read_inputs(paths), strict=True):
+        (alone,) = read_inputs([path])
+        assert spec.slide_id in (alone.slide_id, alone.alias)
+        assert spec.alias in ("", alone.slide_id, alone.alias)
 
 
 def test_a_given_name_is_kept(tmp_path: Path) -> None:

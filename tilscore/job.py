@@ -10,7 +10,6 @@ and `provenance.json`, which every stage adds to: what made the artefacts that a
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import replace
 from functools import cached_property
@@ -31,6 +30,7 @@ from tilscore.labels import Area, Region
 from tilscore.masks import Mask
 from tilscore.outputs import read_notes, update_scores
 from tilscore.overlay import Title, compose, write_overlay
+from tilscore.owners import full_path
 from tilscore.panels import draw_panels
 from tilscore.raster import Raster, fill_polygons, read_raster, write_raster
 from tilscore.report import write_report
@@ -72,8 +72,7 @@ class SlideJob:
         was = self.notes.get("slide", {})
         self._known = bool(was)
         self._same_slide = all(was.get(name) == facts[name] for name in ("fingerprint", "mpp"))
-        self._other = was.get("path", "") if was.get("fingerprint") != facts["fingerprint"] else ""
-        """Where the other file is, or was, that the results are of; empty where they are of this one."""
+        facts["path"] = full_path(slide.path)
         self.notes.update({"slide_id": spec.slide_id, "slide": facts, "versions": versions()})
 
     def tissue(self) -> None:
@@ -194,8 +193,7 @@ class SlideJob:
 
         Raises
         ------
-        DataError : the folder holds another slide of this name, or the stages before these were made from another
-            slide, or at another resolution.
+        DataError : the stages before these were made from another slide, or at another resolution.
         """
         self._check(stages)
         if stages[0] != "overlay" and (self.folder / "score.json").exists():
@@ -237,10 +235,7 @@ class SlideJob:
         return sorted(set(self.notes.get("made_by", {}).values()) - {f"tilscore {__version__}"})
 
     def _check(self, stages: tuple[str, ...]) -> None:
-        """Find what is wrong with the user's own files before hours are spent, and artefacts of another slide."""
-        if self._other and os.path.abspath(self._other) != os.path.abspath(self.slide.path):
-            do = "tell the slides apart by a slide_id in a CSV list, use another --out, or remove this folder"
-            raise DataError("has results of another slide of this name", where=self.folder, found=self._other, do=do)
+        """Find what is wrong with the user's own files before hours are spent, and artefacts of what the file was."""
         if stages[0] != STAGES[0] and self._known and not self._same_slide:
             do = "run the stages from tissue on again"
             raise DataError("made from another slide, or at another resolution", where=self.folder, do=do)

@@ -7,16 +7,17 @@ import os
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tilscore.errors import OutputError, TilscoreError, printable
+from tilscore.errors import OutputError, TilscoreError, UsageError, printable
 from tilscore.files import write_json
 from tilscore.infer import InferConfig
 from tilscore.job import STAGES, SlideJob, remove_artefacts
 from tilscore.modelstore import Model, find_model
 from tilscore.outputs import summary, update_scores
+from tilscore.owners import full_path, settled
 from tilscore.panels import OverlayConfig
 from tilscore.score import ScoreConfig, failed_row
 from tilscore.slide import SlideSpec, open_slide
@@ -95,17 +96,29 @@ def process(
 ) -> Tally:
     """Take slides through `stages`; a slide that fails is told and noted, and the others go on.
 
-    Runs may share `run.out`: a slide that another run has in work is passed over.
+    Runs may share `run.out`: a slide that another run has in work is passed over. A slide whose name is that of another
+    slide there takes its alias.
 
     Raises
     ------
     OutputError : `run.out` itself cannot be written.
+    UsageError : a slide without an alias has the name of another slide with results there.
     """
     update_scores(run.out / "scores.csv", [])  # a table that cannot be added to is told before the first slide
+    settle = partial(settled, out=run.out, allow_upsampling=run.allow_upsampling)
+    for spec in specs:
+        if not spec.alias:
+            settle(spec)
     n_failed = n_elsewhere = 0
-    for i, spec in enumerate(specs, 1):
+    for i, given in enumerate(specs, 1):
+        try:
+            spec = settle(given)
+        except UsageError as err:  # another run has just made results of this name
+            n_failed += 1
+            say(f"[{i} of {len(specs)}] {given.slide_id}: FAILED: {err}")
+            continue
         with _claimed(run.out, spec.slide_id) as mine:
-            if not mine:
+            if not mine or settle(given) != spec:
                 n_elsewhere += 1
                 line = f"{spec.slide_id}: in work by another run"
             else:
@@ -147,7 +160,8 @@ def _failed(run: Run, spec: SlideSpec, err: Exception, stage: str) -> dict[str, 
     with contextlib.suppress(OutputError):
         if stage:
             remove_artefacts(folder, stage)
-        write_json(folder / "error.json", {"slide_id": spec.slide_id, "code": code, "message": message, "trace": trace})
+        told = {"slide_id": spec.slide_id, "path": full_path(spec.path), "code": code, "message": message}
+        write_json(folder / "error.json", told | {"trace": trace})
     return {**failed_row(spec.slide_id, code), "message": message}
 
 

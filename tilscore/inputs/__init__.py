@@ -1,6 +1,14 @@
 """From what is typed to the slides of a run, and the words of a manifest."""
 
-from tilscore.inputs.names import LONGEST_ID, PICTURE_SUFFIXES, SLIDE_SUFFIXES, safe_id, stem, unique_ids
+from tilscore.inputs.names import (
+    LONGEST_ID,
+    PICTURE_SUFFIXES,
+    SLIDE_SUFFIXES,
+    plain_and_hashed,
+    safe_id,
+    stem,
+    unique_ids,
+)
 from tilscore.inputs.read import LARGEST_LIST_BYTES, LIST_SUFFIXES, RESULT_MARKS, read_inputs, slides_in
 
 __all__ = [
@@ -10,6 +18,7 @@ __all__ = [
     "PICTURE_SUFFIXES",
     "RESULT_MARKS",
     "SLIDE_SUFFIXES",
+    "plain_and_hashed",
     "read_inputs",
     "safe_id",
     "slides_in",

@@ -69,6 +69,12 @@ def unique_ids(rows: Sequence[Listed], taken: Collection[str] = (), folder: Path
     return names
 
 
+def plain_and_hashed(path: Path) -> tuple[str, str]:
+    """Both names that a slide of no list can have: its file's, and the same with a hash of the full path."""
+    name = safe_id(stem(path))
+    return name, _with_hash(name, _from(path, None))
+
+
 def stem(path: Path) -> str:
     """The name of a slide without what tells its format."""
     name = path.name

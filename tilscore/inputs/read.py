@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tilscore.errors import UsageError, printable
 from tilscore.inputs import words
-from tilscore.inputs.names import PICTURE_SUFFIXES, SLIDE_SUFFIXES, unique_ids
+from tilscore.inputs.names import PICTURE_SUFFIXES, SLIDE_SUFFIXES, plain_and_hashed, unique_ids
 from tilscore.inputs.words import MISSING, advice, canonical, column_names, is_missing, is_scored, split_hint
 from tilscore.slide.base import SlideSpec
 from tilscore.slide.mpp import GIVEN_RANGE, number
@@ -93,7 +93,8 @@ def read_inputs(
         _say_skipped(ids, rows, say)
     if not scored:
         raise UsageError("no slide is stained with H&E", where=rows[0].where, do="look at the column 'stain'")
-    return [_spec(slide_id, row) for slide_id, row in scored]
+    taken = {name.casefold() for name in ids}
+    return [_spec(slide_id, row, _alias(slide_id, row, taken)) for slide_id, row in scored]
 
 
 def _ids(rows: list[_Row]) -> list[str]:
@@ -113,8 +114,18 @@ def _ids(rows: list[_Row]) -> list[str]:
     return ids
 
 
-def _spec(slide_id: str, row: _Row) -> SlideSpec:
-    return SlideSpec(slide_id, row.path, row.mpp, row.roi, site=row.site or None, specimen=row.specimen or None)
+def _alias(slide_id: str, row: _Row, taken: set[str]) -> str:
+    """The other name that a slide of no list can have in the results, where none of the run's slides has it."""
+    if row.list is not None:
+        return ""
+    plain, hashed = plain_and_hashed(row.path)
+    alias = hashed if slide_id == plain else plain
+    return "" if alias.casefold() in taken else alias
+
+
+def _spec(slide_id: str, row: _Row, alias: str) -> SlideSpec:
+    told = {"site": row.site or None, "specimen": row.specimen or None}
+    return SlideSpec(slide_id, row.path, row.mpp, row.roi, **told, alias=alias)
 
 
 def _say_skipped(ids: list[str], rows: list[_Row], say: Callable[[str], object]) -> None:

@@ -21,10 +21,16 @@ def find_folder(slide: str, out: Path | None) -> Path:
     ------
     UsageError : the slide failed (and why), or there is no `score.json`.
     """
-    from tilscore.inputs import safe_id, stem
+    from tilscore.inputs import plain_and_hashed, safe_id
+    from tilscore.owners import owner_of
 
     path = Path(slide)
-    named = [] if out is None else [out / path.name, out / safe_id(stem(path)), out / safe_id(path.name)]
+    plain, hashed = plain_and_hashed(path)
+    named = [] if out is None else [out / path.name, out / plain, out / safe_id(path.name)]
+    if out is not None and (out / hashed).exists():
+        named.insert(0, out / hashed)
+    if len(path.parts) > 1 or path.is_file():  # results of another slide of this name are none of this one
+        named = [place for place in named if not owner_of(place).is_elsewhere(path)]
     places = list(dict.fromkeys((*named, path)))
     for place in places:
         if why := _why_failed(place):

@@ -42,6 +42,7 @@ class SlideSpec:
     roi : drawn areas (GeoJSON): the area to score, and what is to be left out of it.
     site : where the tissue was taken, e.g. `breast` or `lymph_node`; None = not stated.
     specimen : how it was taken, e.g. `core` or `resection`; None = not stated.
+    alias : its name where `slide_id` is that of another slide in the results; empty: the name was given, and stays.
     """
 
     slide_id: str
@@ -50,6 +51,7 @@ class SlideSpec:
     roi: Path | None = None
     site: str | None = None
     specimen: str | None = None
+    alias: str = ""
 
 
 @dataclass(frozen=True)
