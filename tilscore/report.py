@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -150,7 +150,8 @@ def render_report(panels: Panels, score: ScoreLike, title: Title, notes: Mapping
     Parameters
     ----------
     panels : the pictures and accounts of the slide.
-    notes : provenance, nested as wanted. `seconds` (stage to seconds) and `config` get tables of their own.
+    notes : provenance, nested as wanted. `seconds` (stage to seconds) and `config` get tables of their own. Of paths
+        (`path` of `slide`, and those of settings) the name of the file is shown.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -177,7 +178,7 @@ def render_report(panels: Panels, score: ScoreLike, title: Title, notes: Mapping
         bar=panels.scale.bar(600, 24),
         provenance=list(flatten(_provenance(notes))),
         seconds=list(flatten(seconds)) if isinstance(seconds, Mapping) else [],
-        config=list(flatten(notes.get("config", {}))),
+        config=[(name, PurePath(value).name or value) for name, value in flatten(notes.get("config", {}))],
         limits=LIMITS,
         disclaimer=DISCLAIMER,
         no_density=NO_DENSITY,
@@ -185,8 +186,14 @@ def render_report(panels: Panels, score: ScoreLike, title: Title, notes: Mapping
 
 
 def _provenance(notes: Mapping[str, Any]) -> dict[str, Any]:
-    """The notes without times and settings, which have tables of their own."""
+    """The notes without times and settings, which have tables of their own; of the slide's path the file name alone.
+
+    A page is handed on: names of folders, which can be those of patients and users, stay in `provenance.json`.
+    """
     rest = {k: v for k, v in notes.items() if k not in ("seconds", "config")}
+    if isinstance(slide := rest.get("slide"), Mapping) and "path" in slide:
+        named = {"file": PurePath(str(slide["path"])).name}
+        rest["slide"] = named | {k: v for k, v in slide.items() if k != "path"}
     if isinstance(made := rest.get("made_with"), Mapping):
         settings = notes.get("config", {})
         rest["made_with"] = {s: {k: v for k, v in what.items() if k not in (s, *settings)} for s, what in made.items()}

@@ -93,6 +93,7 @@ def train(args: argparse.Namespace) -> int:
 def evaluate(args: argparse.Namespace) -> int:
     """Measure models on annotated tiles."""
     from tilscore.evaluate import as_table, cross_fit, deal, report, summarise
+    from tilscore.modelstore import find_model
     from tilscore.train import TrainConfig, field_id, learned_from, predict_folds, predict_model
 
     if bool(args.model) == bool(args.folds):
@@ -112,7 +113,7 @@ def evaluate(args: argparse.Namespace) -> int:
     else:
         parts = []
         fields = predict_model(cfg, args.data, args.model, **how)
-        title = args.model
+        title = find_model(args.model).ident  # not the folder: the page is handed on
         if seen := learned_from(args.model, [field_id(f.sample) for f in fields]):
             if args.calibrate:
                 do = "give fields that it never saw, or runs that held these out: --folds"

@@ -193,8 +193,13 @@ def _head(tils: Tils, parts: Parts, packed: Mask, cfg: ScoreConfig, *, scored: b
         "area_account_mm2": area_account(parts),
         "account": account(parts, tils.x_um, tils.y_um, aggregates=flagged, scored=scored),
         "aggregates": describe_aggregates(packed, parts.grid, tils.x_um, tils.y_um),
-        "constants": as_values(cfg) | {"region_mpp": parts.grid.mpp, "slide_mm2": parts.slide_mm2},
+        "constants": _constants(cfg) | {"region_mpp": parts.grid.mpp, "slide_mm2": parts.slide_mm2},
     }
+
+
+def _constants(cfg: ScoreConfig) -> dict[str, Any]:
+    """The settings; of the calibration the file's name alone, for a score is handed on and its folders are not."""
+    return as_values(cfg) | {"calibration": cfg.calibration and cfg.calibration.name}
 
 
 def _notes(site: str | None, specimen: str | None, measured: bool, cfg: ScoreConfig) -> tuple[str, ...]:

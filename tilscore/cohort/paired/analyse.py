@@ -95,8 +95,13 @@ def planned_pairs(biopsies: pd.DataFrame) -> dict[str, int]:
 
 
 def _slides(manifest: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """Each slide of the manifest with its score; `unscored` where the run has none, `other_stain` for IHC."""
+    """Each slide of the manifest with its score; `unscored` where the run has none, `other_stain` for IHC.
+
+    The table is handed on: of files it tells the names, not the folders, which can be those of patients and users.
+    """
     table = with_scores(manifest, scores)
+    for name in {"path", "roi"} & set(table.columns):
+        table[name] = table[name].map(lambda path: Path(path).name)
     table["status"] = table["status"].fillna("unscored").where(table["stain"].map(is_scored), "other_stain")
     return table
 
