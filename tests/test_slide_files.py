@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 from tiffs import gradient, noise, write_tiff
 
+from tilscore.cli import main
 from tilscore.errors import MppError
 from tilscore.info import describe, format_info
 from tilscore.slide import Slide, open_slide
@@ -121,3 +123,23 @@ def test_info(tmp_path: Path) -> None:
         text = format_info(facts)
     assert "700 x 540 px" in text
     assert "0.6 um/px (tiff-resolution)" in text
+
+
+def test_info_tells_every_slide_in_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "c.png"):
+        Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / name)
+    (tmp_path / "b.png").touch()
+    names = [str(tmp_path / name) for name in ("a.png", "b.png", "c.png", "d.png")]
+    assert main(["info", *names, "--mpp", "0.5"]) == 1
+    said = capsys.readouterr()
+    blocks = said.out.split("\n\n")
+    assert [block.splitlines()[0] for block in blocks] == [f"path        {name}" for name in names]
+    assert blocks[1] == f"path        {names[1]}\nerror       {names[1]}: file is empty; copy the slide again"
+    assert "no such file" in blocks[3]
+    assert said.err == "tilscore: 2 of 4 slides cannot be read\n"
+    assert main(["info", *names, "--mpp", "0.5", "--json"]) == 1
+    facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [fact["path"] for fact in facts] == names
+    assert [fact.get("code") for fact in facts] == [None, "slide_unreadable", None, "slide_unreadable"]
+    assert main(["info", names[0], "--mpp", "0.5"]) == 0
+    assert capsys.readouterr().err == ""

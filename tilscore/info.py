@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
-from tilscore.errors import printable
+from tilscore.errors import TilscoreError, printable
 from tilscore.slide.base import Slide
 
 
@@ -32,8 +33,15 @@ def describe(slide: Slide) -> dict[str, Any]:
     }
 
 
+def unreadable(path: Path, err: TilscoreError) -> dict[str, Any]:
+    """What there is to tell of a slide that cannot be read: `path`, and `code` and `message` as in `error.json`."""
+    return {"path": printable(path, 4096), "code": err.code, "message": str(err)}
+
+
 def format_info(facts: dict[str, Any]) -> str:
-    """The facts of `describe` as aligned lines of text."""
+    """The facts of `describe` or of `unreadable` as aligned lines of text."""
+    if "message" in facts:
+        return f"{'path':<12}{facts['path']}\n{'error':<12}{facts['message']}"
     (w_px, h_px), (w_mm, h_mm) = facts["size_px"], facts["size_mm"]
     power, further = facts["objective_power"], facts["n_further_images"]
     lines = {

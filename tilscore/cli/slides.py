@@ -101,7 +101,7 @@ def _add_info(verbs: Verbs) -> None:
     verb = verbs.add_parser("info", help="what a slide is: size, resolution and where it comes from, levels")
     verb.add_argument("slides", nargs="+", metavar="SLIDE")
     verb.add_argument("--mpp", type=float, help="microns per pixel of level 0; it wins over what the file states")
-    verb.add_argument("--json", action="store_true", help="as JSON, one object a slide")
+    verb.add_argument("--json", action="store_true", help="as JSON, one object a slide and line")
     verb.set_defaults(do=info)
 
 
@@ -203,20 +203,24 @@ def explain(args: argparse.Namespace) -> int:
 
 
 def info(args: argparse.Namespace) -> int:
-    """What slides are."""
-    from tilscore.info import describe, format_info
+    """What slides are, in the order given; one that cannot be read says why in its place."""
+    from tilscore.info import describe, format_info, unreadable
     from tilscore.inputs import read_inputs
     from tilscore.slide import open_slide
 
     n_failed = 0
-    for spec in read_inputs(args.slides, mpp=args.mpp):
+    specs = read_inputs(args.slides, mpp=args.mpp)
+    for i, spec in enumerate(specs):
         try:
             with open_slide(spec.path, mpp=spec.mpp, allow_upsampling=True) as slide:
                 facts = describe(slide)
-            print(json.dumps(facts) if args.json else format_info(facts))
         except TilscoreError as err:
             n_failed += 1
-            print(f"tilscore: error: {err}", file=sys.stderr)
+            facts = unreadable(spec.path, err)
+        between = "\n" if i and not args.json else ""
+        print(between + (json.dumps(facts) if args.json else format_info(facts)), flush=True)
+    if n_failed:
+        print(f"tilscore: {n_failed} of {len(specs)} slides cannot be read", file=sys.stderr)
     return 1 if n_failed else 0
 
 
