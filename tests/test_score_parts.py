@@ -169,6 +169,30 @@ def test_tumour_that_was_drawn_as_left_out_was_not_missed() -> None:
     assert score_slide(spread(), *maps(), drawn={"exclude": aside}).reasons[0] == "no_tumour"
 
 
+def test_tumour_under_an_exclusion_makes_no_bed_around_it() -> None:
+    """A misread gland that a pathologist leaves out is not there: the score is as if it had been read as stroma.
+
+    Under the drawing, within the bed of the nest that is left, the account tells its stroma all the same.
+    """
+    regions, tissue = maps()
+    nest, gland = away(500, 800) <= 100, away(1200, 800) <= 100
+    regions.values[nest] = Region.TUMOUR
+    without = score_with_parts(spread(), regions, tissue)
+    regions.values[gland] = Region.TUMOUR
+    drawn = away(1200, 800) <= 480
+    parts = score_with_parts(spread(), regions, tissue, drawn={"exclude": drawn}).parts
+    score = score_slide(spread(), regions, tissue, drawn={"exclude": drawn})
+    assert ((parts.values == Part.STROMA) == (without.parts.stroma() & ~drawn)).all()
+    both = without.parts.stroma() & drawn
+    row = line(score, "excluded")
+    assert both.any()
+    assert row["stroma_mm2"] == pytest.approx(both.sum() * GRID.pixel_mm2, rel=1e-12)
+    assert row["score_without_this_exclusion"] == pytest.approx(without.score.til_density_per_mm2, rel=1e-12)
+    assert sum(r["n_px"] for r in score.account) == GRID.width_px * GRID.height_px
+    crushed = score_slide(spread(), regions, tissue, drawn={"crush": gland})
+    assert crushed.stroma_mm2 == pytest.approx(score_slide(spread(), regions, tissue).stroma_mm2, rel=1e-12)
+
+
 def test_the_account_sums_to_tissue_and_slide() -> None:
     rng = np.random.default_rng(5)
     coarse = GRID.at(8.0)

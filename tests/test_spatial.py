@@ -224,7 +224,7 @@ def test_benign_epithelium_has_no_tumour_border() -> None:
     cells, regions, bed = scene()
     benign = np.zeros_like(bed)
     benign[:, 150:200] = True
-    found = [spatial_statistics(cells, regions, bed & ~benign, benign=b)["statistics"] for b in (None, benign)]
+    found = [spatial_statistics(cells, regions, bed & ~benign, no_tumour=b)["statistics"] for b in (None, benign)]
     first = np.where(benign, Region.OTHER, regions.values).astype(np.uint8)
     alone = spatial_statistics(cells, Raster(first, regions.grid), bed & ~benign)["statistics"]
     assert found[1]["border"] == alone["border"] != found[0]["border"]

@@ -140,7 +140,7 @@ class SlideJob:
             own,
             min_prob=cfg.min_prob,
             evaluable=made.score.status == "ok",
-            benign=parts.mask(Part.BENIGN),
+            no_tumour=parts.mask(Part.BENIGN, Part.EXCLUDED),
         )
         write_spatial(self.folder / "spatial.json", self.spec.slide_id, found)
         self.notes.setdefault("config", {})["spatial"] = as_values(own)

@@ -26,7 +26,7 @@ class Part(IntEnum):
     BLUR = 2
     FOLD = 3
     EXCLUDED = 4
-    """Drawn as not to be scored."""
+    """Drawn as not to be scored; tumour in it makes no bed."""
     CRUSH = 5
     """Drawn as crushed."""
     BENIGN = 6
@@ -186,7 +186,8 @@ def divide(
         if kind in drawn:
             values[drawn[kind] & (values > _DRAWN[kind])] = _DRAWN[kind]
     sound = values >= Part.EXCLUDED
-    tumour = (named == Region.TUMOUR) & sound
+    # What is not to be scored is not there: tumour under it makes no bed. A crushed nest is a nest all the same.
+    tumour = (named == Region.TUMOUR) & sound & (values != Part.EXCLUDED)
     benign = drawn.get("benign")
     nests = find_nests(tumour if benign is None else tumour & ~benign, grid.mpp, bed)
     free = values == Part.OUTSIDE_BED

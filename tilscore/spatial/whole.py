@@ -73,7 +73,7 @@ def spatial_statistics(
     *,
     min_prob: float = 0.0,
     evaluable: bool = True,
-    benign: Mask | None = None,
+    no_tumour: Mask | None = None,
 ) -> dict[str, Any]:
     """Spatial statistics of the TILs and tumour cells in the bed.
 
@@ -83,7 +83,7 @@ def spatial_statistics(
     bed : [h w] bool on the grid of `regions`: the window of all statistics, e.g. of `bed.find_bed`; exclusions out.
     min_prob : inflammatory cells of a lower probability are left out, as in the score.
     evaluable : False where the slide has no score: nothing is said of it here either.
-    benign : [h w] bool: what was drawn as benign or in situ, whose epithelium has no tumour border.
+    no_tumour : [h w] bool: what was drawn as benign, in situ or not to be scored, whose epithelium has no tumour border.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def spatial_statistics(
     its values; where there are too few cells `status` is `none` and `reason` says why.
     """
     cfg = cfg or SpatialConfig()
-    scene = _scene(cells, regions, bed, cfg, min_prob, benign)
+    scene = _scene(cells, regions, bed, cfg, min_prob, no_tumour)
     made = {name: _entry(name, make, scene, evaluable) for name, make in _STATISTICS.items()}
     return {
         "schema_version": SCHEMA_VERSION,
@@ -110,7 +110,7 @@ def write_spatial(path: Path, slide_id: str, statistics: dict[str, Any]) -> None
 
 
 def _scene(
-    cells: Cells, regions: Raster, bed: Mask, cfg: SpatialConfig, min_prob: float, benign: Mask | None
+    cells: Cells, regions: Raster, bed: Mask, cfg: SpatialConfig, min_prob: float, no_tumour: Mask | None
 ) -> _Scene:
     under = Raster(bed.astype(np.uint8), regions.grid).sample(cells.x_um, cells.y_um).astype(bool)
     kept = cells[under & ((cells.prob >= min_prob) | (cells.label != Cell.INFLAMMATORY))]
@@ -118,8 +118,8 @@ def _scene(
         np.stack([c.x_um, c.y_um], 1).astype(np.float64) for c in (kept.of(Cell.INFLAMMATORY), kept.of(Cell.EPITHELIAL))
     )
     stroma, tumour_area = bed & regions.mask(Region.STROMA), regions.mask(Region.TUMOUR)
-    if benign is not None:
-        tumour_area &= ~benign
+    if no_tumour is not None:
+        tumour_area &= ~no_tumour
     return _Scene(tils, tumour, bed, stroma, tumour_area, regions.grid, cfg)
 
 
