@@ -16,7 +16,6 @@ from tilscore.labels import Area, Region
 from tilscore.raster import Raster
 from tilscore.roi import read_areas
 from tilscore.score import (
-    AggregateConfig,
     BedConfig,
     Part,
     Score,
@@ -308,27 +307,3 @@ def test_class_names_say_what_an_area_is_for(tmp_path: Path) -> None:
     path.write_text(json.dumps(square(0, "Immune cells")))
     with pytest.raises(AnnotationError, match="Immune cells"):
         read_areas(path, Grid(0.5, 2000, 100))
-
-
-# aggregates
-
-
-def test_an_aggregate_is_flagged_and_counted() -> None:
-    """A follicle 200 um across with 12,000 cells per mm2 beside the nest."""
-    rng = np.random.default_rng(0)
-    n = round(12_000 * math.pi * 0.1**2)
-    r, t = 100 * np.sqrt(rng.random(n)), rng.uniform(0, 2 * np.pi, n)
-    follicle = tils(1320 + r * np.cos(t), 800 + r * np.sin(t))
-    cells = Cells.concat([spread(), follicle])
-    plain, score = score_slide(spread(), *with_nest()), score_slide(cells, *with_nest())
-    assert "lymphoid_aggregates" not in plain.reasons
-    assert "lymphoid_aggregates" in score.reasons
-    (found,) = score.aggregates
-    assert (found["x_um"], found["y_um"]) == (pytest.approx(1320, abs=12), pytest.approx(800, abs=12))
-    assert found["mm2"] == pytest.approx(math.pi * 0.1**2, rel=0.25)
-    out = score_slide(cells, *with_nest(), ScoreConfig(aggregates=AggregateConfig(exclude=True)))
-    assert "lymphoid_aggregates" not in out.reasons
-    flagged = line(score, "aggregate_flagged")
-    assert flagged["score_without_this_exclusion"] == pytest.approx(out.til_density_per_mm2, rel=1e-12)
-    assert line(out, "aggregate")["score_without_this_exclusion"] == pytest.approx(score.til_density_per_mm2, rel=1e-12)
-    assert score.til_density_per_mm2 > 1.5 * out.til_density_per_mm2

@@ -45,22 +45,36 @@ def find_aggregates(x_um: Floats, y_um: Floats, within: Mask, grid: Grid, cfg: A
     return out
 
 
-def describe_aggregates(mask: Mask, grid: Grid, x_um: Floats, y_um: Floats) -> list[dict[str, Any]]:
-    """Place, area and cells of each aggregate, the largest first."""
+def describe_aggregates(
+    mask: Mask, grid: Grid, x_um: Floats, y_um: Floats, drawn: Mask | None = None
+) -> list[dict[str, Any]]:
+    """Place, area and cells of each aggregate, the largest first; areas and cells are those in `mask`.
+
+    Parameters
+    ----------
+    mask : [h w] bool: aggregates in evaluable stroma. x_um, y_um : [n] inflammatory cells.
+    drawn : [h w] bool: areas drawn as aggregates, stroma or not. One that holds several pieces of `mask` is one.
+    """
     if not mask.any():
         return []
-    window = grid.covering_window(window_of(mask, grid.mpp))
-    n, pieces, stats, centres = cv2.connectedComponentsWithStats(mask[window.slices].astype(np.uint8), connectivity=8)
+    whole = mask if drawn is None else mask | drawn
+    window = grid.covering_window(window_of(whole, grid.mpp))
+    n, pieces = cv2.connectedComponents(whole[window.slices].astype(np.uint8), connectivity=8)
+    row, col = np.nonzero(mask[window.slices])
+    under = pieces[row, col]
+    n_px = np.bincount(under, minlength=n)
+    x_px, y_px = (np.bincount(under, at, minlength=n) / np.maximum(n_px, 1) for at in (col, row))
     inside = Raster(mask.astype(np.uint8), grid).sample(x_um, y_um) > 0
     under = pieces[grid.index(y_um[inside]) - window.y, grid.index(x_um[inside]) - window.x]
     n_cells = np.bincount(under, minlength=n)
     found = [
         {
-            "x_um": round(float(centres[i, 0] + window.x + 0.5) * grid.mpp, 1),
-            "y_um": round(float(centres[i, 1] + window.y + 0.5) * grid.mpp, 1),
-            "mm2": int(stats[i, cv2.CC_STAT_AREA]) * grid.pixel_mm2,
+            "x_um": round(float(x_px[i] + window.x + 0.5) * grid.mpp, 1),
+            "y_um": round(float(y_px[i] + window.y + 0.5) * grid.mpp, 1),
+            "mm2": int(n_px[i]) * grid.pixel_mm2,
             "n_tils": int(n_cells[i]),
         }
         for i in range(1, n)
+        if n_px[i]
     ]
     return sorted(found, key=lambda a: -float(a["mm2"]))

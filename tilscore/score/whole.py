@@ -100,7 +100,7 @@ def score_with_parts(
     tils, parts, packed = _counted(cells, parts, drawn, cfg, cell_areas_um2)
     why = (how.code,) if not how.evaluable else _why_not(parts, cfg, given)
     cores = find_cores(tissue, cfg.cores)
-    head = _head(tils, parts, packed, cfg, scored=not why)
+    head = _head(tils, parts, packed, cfg, tls=drawn.get("tls"), scored=not why)
     head |= {"site": site, "specimen": specimen, "notes": _notes(site, specimen, cell_areas_um2 is not None, cfg)}
     head["n_cores"] = len(cores)
     head["constants"]["bed"] = "given" if given is not None else as_values(bed)
@@ -109,7 +109,8 @@ def score_with_parts(
         return Scored(Score(status="not_evaluable", reasons=(*why, *flags, *warned), **_NO_NUMBERS, **head), parts)
     numbers, doubts = _scored(cells, tils, parts, cores, cfg)
     head["constants"] |= numbers.pop("constants")
-    reasons = (*flags, *_small_or_packed(parts, packed, cfg, given), *doubts, *warned)
+    n_packed = sum(one["n_tils"] for one in head["aggregates"])
+    reasons = (*flags, *_small_or_packed(parts, n_packed, cfg, given), *doubts, *warned)
     return Scored(Score(status="ok", reasons=reasons, **numbers, **head), parts)
 
 
@@ -183,7 +184,9 @@ def _necrosis_px(parts: Parts) -> int:
     return int(((parts.regions == Region.NECROSIS) & (parts.values >= Part.EXCLUDED)).sum())
 
 
-def _head(tils: Tils, parts: Parts, packed: Mask, cfg: ScoreConfig, *, scored: bool) -> dict[str, Any]:
+def _head(
+    tils: Tils, parts: Parts, packed: Mask, cfg: ScoreConfig, *, tls: Mask | None, scored: bool
+) -> dict[str, Any]:
     """Areas and their account, which every slide has."""
     flagged = packed if packed.any() and not cfg.aggregates.exclude else None
     return {
@@ -192,7 +195,7 @@ def _head(tils: Tils, parts: Parts, packed: Mask, cfg: ScoreConfig, *, scored: b
         "tissue_mm2": parts.tissue_mm2,
         "area_account_mm2": area_account(parts),
         "account": account(parts, tils.x_um, tils.y_um, aggregates=flagged, scored=scored),
-        "aggregates": describe_aggregates(packed, parts.grid, tils.x_um, tils.y_um),
+        "aggregates": describe_aggregates(packed, parts.grid, tils.x_um, tils.y_um, tls),
         "constants": _constants(cfg) | {"region_mpp": parts.grid.mpp, "slide_mm2": parts.slide_mm2},
     }
 
@@ -230,11 +233,11 @@ def _scored(
     return numbers.values | made, doubts
 
 
-def _small_or_packed(parts: Parts, packed: Mask, cfg: ScoreConfig, given: Mask | None) -> tuple[str, ...]:
-    """Codes of what to know about the tissue under a score."""
+def _small_or_packed(parts: Parts, n_packed: int, cfg: ScoreConfig, given: Mask | None) -> tuple[str, ...]:
+    """Codes of what to know about the tissue under a score, of whose TILs `n_packed` lie in lymphoid aggregates."""
     tumour_mm2 = parts.mm2(Part.TUMOUR)
     facts = {
-        "lymphoid_aggregates": packed.any() and not cfg.aggregates.exclude,
+        "lymphoid_aggregates": n_packed > 0 and not cfg.aggregates.exclude,
         "little_tumour": given is None and tumour_mm2 < cfg.little_tumour_mm2,
         "no_tumour_in_area": given is not None and tumour_mm2 < cfg.min_tumour_mm2,
         "little_stroma": parts.mm2(Part.STROMA) < cfg.little_stroma_mm2,

@@ -83,7 +83,7 @@ def spatial_statistics(
     bed : [h w] bool on the grid of `regions`: the window of all statistics, e.g. of `bed.find_bed`; exclusions out.
     min_prob : inflammatory cells of a lower probability are left out, as in the score.
     evaluable : False where the slide has no score: nothing is said of it here either.
-    no_tumour : [h w] bool: what was drawn as benign, in situ or not to be scored, whose epithelium has no tumour border.
+    no_tumour : [h w] bool: what was drawn as benign or as not to be scored, whose epithelium has no tumour border.
 
     Returns
     -------
