@@ -91,7 +91,7 @@ def test_areas_overlap_and_are_bounded(tmp_path: Path) -> None:
     assert not got.known.any(), "nobody marked nuclei, so none is a negative"
 
 
-def test_an_outline_that_crosses_itself_keeps_both_sides(tmp_path: Path) -> None:
+def test_an_outline_that_crosses_itself_keeps_both_sides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture(tmp_path / "a.png", 200, 100)
     bow_tie = [[0, 0], [200, 100], [200, 0], [0, 100], [0, 0]]
     export(tmp_path / "a.geojson", drawn({"type": "Polygon", "coordinates": [bow_tie]}, "Tumor"))
@@ -99,6 +99,7 @@ def test_an_outline_that_crosses_itself_keeps_both_sides(tmp_path: Path) -> None
     assert got.regions is not None
     half = (got.regions[:, :100] == Region.TUMOUR).mean(), (got.regions[:, 100:] == Region.TUMOUR).mean()
     np.testing.assert_allclose(half, 0.5, atol=0.02)
+    assert "an area that crosses itself was mended" in capsys.readouterr().err
 
 
 def test_a_nucleus_belongs_to_one_area_and_one_outside_is_told(tmp_path: Path) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tilscore.errors import AnnotationError
+from tilscore.errors import AnnotationError, printable
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 _OBJECTS = {
     "annotation": "annotation, path annotation object",
@@ -94,3 +98,25 @@ def base_class(classification: Any) -> str:
         classification = names[0] if isinstance(names, list) and names else classification.get("name")
     text = "" if classification is None else str(classification).split(":")[0].strip()
     return "" if text.lower() in ("unclassified", "none") else text
+
+
+def mended(drawn: BaseGeometry, crossings: list[str]) -> BaseGeometry:
+    """A drawn area whose outline crosses itself as what lies on both sides of the crossing; bare lines go.
+
+    A line drawn by hand easily crosses itself where it ends. `crossings` takes where it did, in the drawing's pixels.
+    """
+    import shapely
+
+    if drawn.is_valid:
+        return drawn
+    crossings.append(shapely.is_valid_reason(drawn))
+    return shapely.make_valid(drawn).buffer(0)
+
+
+def say_mended(path: Path, crossings: list[str]) -> None:
+    """Tell on stderr, in one line, that areas of a drawing were mended, and where the first was."""
+    if crossings:
+        n = len(crossings)
+        what = "an area that crosses itself was" if n == 1 else f"{n} areas that cross themselves were"
+        told = f"{what} mended, so that both sides of a crossing belong to it ({crossings[0]}, in pixels)"
+        print(printable(f"tilscore: {path}: {told}; look whether it is what was meant", 600), file=sys.stderr)

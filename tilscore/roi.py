@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.errors import AnnotationError
-from tilscore.qupath import bare, base_class, by_name, object_kind, object_type, read_geojson
+from tilscore.qupath import bare, base_class, by_name, mended, object_kind, object_type, read_geojson, say_mended
 from tilscore.space import BoxUm, Grid
 
 LARGEST_BYTES = 200_000_000
@@ -42,7 +42,8 @@ def read_areas(path: Path, level0: Grid, bounds_um: BoxUm | None = None) -> dict
 
     An area without a class is `roi`: the area to score. Cells, tiles and cores of a TMA, which nobody drew, are passed
     over. Coordinates in the file are level-0 pixels of the image as QuPath opens it: of the scanned part, where the
-    format states one, so `bounds_um` is added.
+    format states one, so `bounds_um` is added. An area that crosses itself is mended, as in training sets, and this is
+    told on stderr.
 
     Raises
     ------
@@ -51,11 +52,13 @@ def read_areas(path: Path, level0: Grid, bounds_um: BoxUm | None = None) -> dict
     """
     areas: dict[str, list[Polygon]] = {}
     undrawn: list[str] = []
+    crossings: list[str] = []
     value = read_geojson(path, LARGEST_BYTES, _DO)
     for kind, part in _by_kind(value, path, undrawn):
-        found = _on_slide(part, path, level0, bounds_um)
+        found = _on_slide(part, path, level0, bounds_um, crossings)
         if found:
             areas.setdefault(kind, []).extend(found)
+    say_mended(path, crossings)
     if not areas and undrawn:
         what, do = "holds no drawn area, only objects that nobody drew", "export QuPath's annotations"
         raise AnnotationError(what, where=path, found=f"{len(undrawn)}, the first of type {undrawn[0]}", do=do)
@@ -96,7 +99,7 @@ def _kind(properties: Any, path: Path) -> str:
     return kind
 
 
-def _on_slide(value: Any, path: Path, level0: Grid, bounds_um: BoxUm | None) -> list[Polygon]:
+def _on_slide(value: Any, path: Path, level0: Grid, bounds_um: BoxUm | None, crossings: list[str]) -> list[Polygon]:
     """The polygons of one feature or geometry, in microns, checked and cut to the slide."""
     import shapely
 
@@ -104,11 +107,8 @@ def _on_slide(value: Any, path: Path, level0: Grid, bounds_um: BoxUm | None) -> 
     slide = shapely.box(0, 0, level0.width_um, level0.height_um)
     polygons = []
     for rings in _polygons(value, path):
-        on_slide = [level0.to_um(r) + origin for r in rings]
-        shape = shapely.Polygon(on_slide[0], on_slide[1:])
-        if not shape.is_valid:
-            why = shapely.is_valid_reason(shape)
-            raise AnnotationError("an area that crosses itself", where=path, found=why, do=_DO)
+        drawn = mended(shapely.Polygon(rings[0], rings[1:]), crossings)
+        shape = shapely.transform(drawn, lambda xy: level0.to_um(xy) + origin)
         if not shape.area > 0:
             raise AnnotationError("an area of size 0", where=path, do=_DO)
         if not shape.intersection(slide).area > 0:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.errors import AnnotationError
-from tilscore.qupath import base_class, object_kind, read_geojson
+from tilscore.qupath import base_class, mended, object_kind, read_geojson, say_mended
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -53,7 +53,10 @@ def read_drawing(path: Path) -> Drawing:
     AnnotationError : not GeoJSON, a file too large, or a shape that is none.
     """
     held = read_geojson(path, LARGEST_BYTES, _DO)
-    return Drawing(path, tuple(f for one in _objects(held, path) for f in _features(one, path)))
+    crossings: list[str] = []
+    features = tuple(f for one in _objects(held, path) for f in _features(one, path, crossings))
+    say_mended(path, crossings)
+    return Drawing(path, features)
 
 
 def _objects(held: Any, path: Path) -> list[dict[str, Any]]:
@@ -63,7 +66,7 @@ def _objects(held: Any, path: Path) -> list[dict[str, Any]]:
     return objects
 
 
-def _features(one: dict[str, Any], path: Path) -> Iterator[Feature]:
+def _features(one: dict[str, Any], path: Path, crossings: list[str]) -> Iterator[Feature]:
     from shapely.geometry import shape
 
     properties = one.get("properties") or {}
@@ -78,21 +81,18 @@ def _features(one: dict[str, Any], path: Path) -> Iterator[Feature]:
             raise ValueError("a coordinate that is not finite, or no coordinate")
     except Exception as err:  # shapely raises whatever the first wrong value makes it raise
         raise AnnotationError("holds a shape that is none", where=path, found=err, do=_DO) from err
-    yield from _marks(drawn, word, name, kind)
+    yield from _marks(drawn, word, name, kind, crossings)
 
 
-def _marks(drawn: BaseGeometry, word: str, name: str, kind: str) -> Iterator[Feature]:
+def _marks(drawn: BaseGeometry, word: str, name: str, kind: str, crossings: list[str]) -> Iterator[Feature]:
     """The points and areas of one object; each of a collection is one."""
-    from shapely import make_valid
-
     if drawn.geom_type == "GeometryCollection":
         for part in drawn.geoms:
-            yield from _marks(part, word, name, kind)
+            yield from _marks(part, word, name, kind, crossings)
     elif drawn.geom_type in ("Point", "MultiPoint"):
         points = np.array([(p.x, p.y) for p in getattr(drawn, "geoms", [drawn])], np.float64)
         yield Feature(word, name, points=points)
     elif drawn.geom_type in ("Polygon", "MultiPolygon") and kind == "nucleus":
         yield Feature(word, name, points=np.array([[drawn.centroid.x, drawn.centroid.y]]))
     elif drawn.geom_type in ("Polygon", "MultiPolygon"):
-        # An outline that crosses itself bounds what lies on both sides of the crossing; bare lines go.
-        yield Feature(word, name, area=make_valid(drawn).buffer(0))
+        yield Feature(word, name, area=mended(drawn, crossings))
