@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from scipy.io import savemat
-from tiny_sets import EPI, nuclei, picture, text
+from tiny_sets import EPI, nuclei, picture, squares, text
 
 from tilscore.datasets import read_set
 from tilscore.datasets.reading import read_mat
@@ -126,3 +126,27 @@ def test_arrays_of_pictures_have_colours_of_8_bits(tmp_path: Path, layout: str) 
     np.save(tmp_path / "images.npy", np.full((1, 64, 64), 200, np.uint8))
     with pytest.raises(DataError, match=r"images\.npy: pictures are no array \[n h w 3\] \(found \(1, 64, 64\)\)"):
         read_set(layout, tmp_path)
+
+
+def test_a_folder_above_or_below_that_of_lizard_says_which_to_give(tmp_path: Path) -> None:
+    root = tmp_path / "lizard"
+    labels = root / "lizard_labels" / "Lizard_Labels" / "Labels"
+    labels.mkdir(parents=True)
+    held = {"inst_map": squares((2, 4)), "id": np.array([[1]]), "class": np.array([[3]])}
+    for name, part in (("consep_1", 1), ("dpath_4", 2)):
+        savemat(labels / f"{name}.mat", held)
+        picture(root / f"lizard_images{part}" / f"Lizard_Images{part}" / f"{name}.png")
+    assert len(read_set("lizard", tmp_path)) == 2, "nothing else lies there"
+    for below in (root / "lizard_labels", labels, root / "lizard_images1"):
+        with pytest.raises(DataError, match=f"{below.name}: .* below this folder.*that holds lizard_images1"):
+            read_set("lizard", below)
+    second = root / "lizard_images2" / "Lizard_Images2"
+    second.rename(tmp_path / "not unpacked")
+    with pytest.raises(DataError, match=r"no dpath_4\.png.*that holds lizard_images1"):
+        read_set("lizard", root)
+    (tmp_path / "not unpacked").rename(second)
+    (tmp_path / "consep" / "Test" / "Labels").mkdir(parents=True)
+    savemat(tmp_path / "consep" / "Test" / "Labels" / "test_1.mat", held)
+    with pytest.raises(DataError, match=r"several sets below this folder \(found consep/Test/Labels, lizard/"):
+        read_set("lizard", tmp_path)
+    assert len(read_set("lizard", root)) == 2

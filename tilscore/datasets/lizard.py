@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tilscore.datasets.classes import ClassMap, Entry
 from tilscore.datasets.instances import check_pictures, instance_centres, instance_codes, instance_map
-from tilscore.datasets.reading import chosen, found_files, plain_word, read_mat, read_rgb
+from tilscore.datasets.reading import chosen, plain_word, read_mat, read_rgb
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.labels import Cell
@@ -32,6 +32,7 @@ from tilscore.labels import Cell
 MPP = 0.5
 ORIGINS = {"consep": "UHCW", "crag": "UHCW", "dpath": "dpath", "glas": "UHCW", "pannuke": "pannuke", "tcga": "tcga"}
 """Where an image comes from, the first word of its name, and the centre that this tells."""
+_DO = "give the folder of this set alone, that holds lizard_images1, lizard_images2 and lizard_labels, unpacked"
 CLASSES = ClassMap(
     cells=(
         Entry("no type", UNTYPED, 0),
@@ -55,13 +56,16 @@ def read_lizard(
     ConfigError : a word of `skip` that no image of this set begins with.
     DataError : not this layout, an unknown class code, or a partner file that is missing or does not fit.
     """
-    tables = found_files(root, "**/Labels/*.mat", what="Labels/*.mat")
+    tables = _tables(root)
     left_out = chosen(skip, {*ORIGINS, *(_origin(t.stem) for t in tables)}, option="skip", where=root)
     pictures = {p.stem: p for p in root.glob("**/*.png") if "overlay" not in str(p.relative_to(root)).lower()}
     for table in tables:
         if plain_word(_origin(table.stem)) in left_out:
             continue
-        image = read_rgb(pictures.get(table.stem, root / "Lizard_Images1" / f"{table.stem}.png"))
+        if table.stem not in pictures:
+            found = f"{len(pictures)} pictures, no {table.stem}.png"
+            raise DataError("labels without their image below this folder", where=root, found=found, do=_DO)
+        image = read_rgb(pictures[table.stem])
         held = read_mat(table, "inst_map", "id", "class")
         inst, number = instance_map(held["inst_map"], table), held["id"].ravel().astype(np.int64)
         if len(number) != held["class"].size:
@@ -73,6 +77,17 @@ def read_lizard(
         code = dict(zip(number.tolist(), held["class"].ravel().astype(int).tolist(), strict=True))
         label = classes.cell_codes(np.array([code.get(int(i), 0) for i in ids], np.int64), table)
         yield _sample("lizard", table.stem, table.stem, image, points, label, mpp)
+
+
+def _tables(root: Path) -> list[Path]:
+    """The label files, all of one folder."""
+    tables = sorted(p for p in root.glob("**/Labels/*.mat") if not p.name.startswith("."))
+    if not tables:
+        raise DataError("no Labels/*.mat below this folder", where=root, do=_DO)
+    places = sorted({p.parent.relative_to(root).as_posix() for p in tables})
+    if len(places) > 1:  # a folder further up, where CoNSeP has Labels too
+        raise DataError("several sets below this folder", where=root, found=", ".join(places), do=_DO)
+    return tables
 
 
 def read_conic(
