@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from tilscore.labels import Cell, Region
@@ -18,6 +19,8 @@ SIZE_MULTIPLE = 32
 """Height and width of the input must be multiples of this."""
 DETECTION_THRESHOLD = 0.3
 """Of a model that was not given its own: before calibration, the best mean F1 of the two sets in cross-validation."""
+HASH_DIGITS = 12
+"""Hexadecimal digits of the hash of a field's pixels: among 10,000 fields two have one hash once in 5 million times."""
 CELL_CLASSES = tuple(c.name.lower() for c in Cell)
 REGION_CLASSES = tuple(r.name.lower() for r in Region)
 
@@ -116,7 +119,23 @@ class ModelConfig:
     calibration: Calibration = field(default_factory=Calibration)
     stain_range: StainRange = field(default_factory=StainRange)
     """Slides beyond it are flagged."""
+    learned_from: str = ""
+    """Hashes of the pixels of the fields that it learned from, and those that it began with, as far as they are known:
+    `HASH_DIGITS` each, sorted, joined by blanks. No name of a field or patient leaves with a model."""
     weights_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if any(len(h) != HASH_DIGITS or set(h) - set("0123456789abcdef") for h in self.learned_from.split()):
+            raise ValueError(f"learned_from: hashes of {HASH_DIGITS} hexadecimal digits, joined by blanks")
+
+    @property
+    def learned(self) -> frozenset[str]:
+        """The hashes of `learned_from`."""
+        return frozenset(self.learned_from.split())
+
+    def having_learned(self, hashes: Iterable[str]) -> ModelConfig:
+        """The config with further hashes of fields."""
+        return replace(self, learned_from=" ".join(sorted(self.learned.union(hashes))))
 
     @property
     def til_threshold(self) -> float:

@@ -94,7 +94,7 @@ def evaluate(args: argparse.Namespace) -> int:
     """Measure models on annotated tiles."""
     from tilscore.evaluate import as_table, cross_fit, deal, report, summarise
     from tilscore.modelstore import find_model
-    from tilscore.train import TrainConfig, field_id, learned_from, predict_folds, predict_model
+    from tilscore.train import TrainConfig, learned_from, predict_folds, predict_model
 
     if bool(args.model) == bool(args.folds):
         raise UsageError("evaluate takes --model or --folds", do="give one of them")
@@ -114,7 +114,7 @@ def evaluate(args: argparse.Namespace) -> int:
         parts = []
         fields = predict_model(cfg, args.data, args.model, **how)
         title = find_model(args.model).ident  # not the folder: the page is handed on
-        if seen := learned_from(args.model, [field_id(f.sample) for f in fields]):
+        if seen := learned_from(args.model, [f.sample for f in fields]):
             if args.calibrate:
                 do = "give fields that it never saw, or runs that held these out: --folds"
                 raise DataError("a model is not calibrated on fields that it learned from", found=seen[:3], do=do)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from tilscore.datasets import Sample
 from tilscore.errors import DataError, ModelError
 from tilscore.evaluate import FieldResult, predict_all
 from tilscore.labels import Cell
-from tilscore.modelstore import Model, find_folder, find_model
+from tilscore.modelstore import Model, find_folder, find_model, read_model
 from tilscore.nets import turned
 from tilscore.train.config import TrainConfig
-from tilscore.train.data import annotated, field_id, read_sets
+from tilscore.train.data import annotated, field_hash, field_id, read_sets
 
 
 def predict_folds(
@@ -76,26 +76,38 @@ def _noted(run: Path) -> dict[str, Any]:
         raise DataError("is not a run", where=run, found=err, do="give the run folders of `tilscore train`") from err
 
 
-def learned_from(address: str, fields: Iterable[str]) -> list[str]:
-    """Those of the fields that a run's model learned from, or those it began with; none where it is no run's.
+def learned_from(address: str, fields: Sequence[Sample]) -> list[str]:
+    """Those of the fields that a model learned from, or what it began with did, as `data.field_id` calls them.
 
-    A run that did not write them down learned from all fields of its sets that it did not hold out.
+    A model's folder tells by the pixels, wherever it was copied to; the folder of the run that made it tells by name,
+    also what models without hashes began with. A run that did not write fields down learned from all of its sets that
+    it did not hold out.
 
     Parameters
     ----------
     address : a model's name or folder.
-    fields : as `data.field_id` calls them.
     """
-    run = find_folder(address).resolve().parent
+    folder = find_folder(address)
+    known, names = read_model(folder).config.learned, _named(folder.resolve().parent, [field_id(s) for s in fields])
+    return [field_id(s) for s in fields if field_id(s) in names or (known and field_hash(s) in known)]
+
+
+def _named(run: Path, fields: list[str]) -> set[str]:
+    """Those of the fields that a run's model learned from by what the run wrote down; none where it is no run."""
     if not (run / "run.json").is_file():
-        return []
+        return set()
     notes = _noted(run)
     if isinstance(notes.get("learned_from"), list):
-        seen = {*notes["learned_from"], *notes.get("inherited_from", [])}
-        return [field for field in fields if field in seen]
+        return {*notes["learned_from"], *notes.get("inherited_from", [])}.intersection(fields)
     own = tuple(f"{c.source}/" for c in load_config(TrainConfig, run / "config.yaml").sets)
     held = held_out(run)
-    return [field for field in fields if field.startswith(own) and field not in held]
+    return {field for field in fields if field.startswith(own) and field not in held}
+
+
+def learned_with(addresses: Iterable[str], fields: Iterable[Sample]) -> frozenset[str]:
+    """Hashes of a run's fields, and of those that its start and its teachers learned from."""
+    known = [read_model(find_folder(address)).config.learned for address in addresses]
+    return frozenset(map(field_hash, fields)).union(*known)
 
 
 def inherited_from(addresses: Iterable[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections import Counter
 from dataclasses import fields, replace
@@ -16,6 +17,7 @@ from tilscore.augment import random_crop
 from tilscore.datasets import Sample, class_map, describe_sets, folds_of, read_set, with_derived_regions
 from tilscore.datasets.splits import group_of
 from tilscore.errors import ConfigError, DataError
+from tilscore.modelcard import HASH_DIGITS
 from tilscore.targets import encode
 from tilscore.train.config import SetConfig, TrainConfig
 
@@ -121,6 +123,12 @@ def check_annotated(cfg: TrainConfig, samples: list[Sample]) -> None:
 def field_id(sample: Sample) -> str:
     """What a field is called in `run.json`: its set and its name."""
     return f"{sample.source}/{sample.name}"
+
+
+def field_hash(sample: Sample) -> str:
+    """What a field is called in a model's `config.json`: a hash of its pixels as they were read, whatever its name."""
+    shape, pixels = sample.image.shape, np.ascontiguousarray(sample.image)
+    return hashlib.blake2b(repr(shape).encode() + pixels.tobytes()).hexdigest()[:HASH_DIGITS]
 
 
 def _shifted(sample: Sample, by_px: float) -> Sample:

@@ -33,7 +33,7 @@ from tilscore.nets import TilNet
 from tilscore.runpictures import draw_curves, draw_examples
 from tilscore.targets import Targets, loss
 from tilscore.train.config import TrainConfig
-from tilscore.train.crossval import inherited_from
+from tilscore.train.crossval import inherited_from, learned_with
 from tilscore.train.data import Crops, check_annotated, field_id, make_phantoms, present, read_sets, split
 from tilscore.train.depthwise import speed_up_depthwise
 from tilscore.train.folder import check_fields, check_folder, last_checkpoint, next_log, note_run
@@ -175,7 +175,7 @@ def train(
         check_fields(out, held_ids, learn_ids)
     # A model that teaches what it starts as tells nothing that the start does not know.
     check_teachers([t for t in cfg.teachers if t != cfg.init], held_ids)
-    check_start(cfg.init, held_ids)
+    check_start(cfg.init, held)
     learn += make_phantoms(cfg) if cfg.phantoms.n else []
     precision = usable_precision(cfg.precision, native_bfloat16(pick_device("auto")))
     if precision != cfg.precision:
@@ -272,13 +272,15 @@ def _finish(task: Task, held: list[Sample], out: Path) -> None:
         net.region_head.load_state_dict(head.state_dict())  # all else to the last bit, which averaging may change
     elif cfg.stain_crops:
         config = with_stain_range(config, task.train_samples, cfg.augment, n_crops=cfg.stain_crops)
+    real = [s for s in task.train_samples if s.source != "phantom"]
+    config = config.having_learned(learned_with([a for a in (cfg.init, *cfg.teachers) if a], real))
     model = out / "model"
     save_model(model, net, config, activations=activations or observed(net, task.train_samples, cfg))
     threshold, calibration = config.detection_threshold, config.calibration
     if held:
         scores = flat_scores(evaluate_net(net, held, threshold=threshold, calibration=calibration))
         write_json(out / "held_out.json", {k: v if np.isfinite(v) else None for k, v in scores.items()})
-    shown = held or [s for s in task.train_samples if s.source != "phantom"]
+    shown = held or real
     draw_curves(out)
     draw_examples(net, shown, out / "examples.png", threshold=threshold, calibration=calibration)
 

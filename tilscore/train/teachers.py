@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from tilscore.datasets import Sample
 from tilscore.errors import ConfigError
 from tilscore.modelstore import find_folder, find_model
 from tilscore.targets import Lesson
@@ -51,17 +52,17 @@ def check_teachers(names: Iterable[str], held: Sequence[str]) -> None:
             raise ConfigError("this teacher may have learned from the fields held out", found=name, do=do)
 
 
-def check_start(name: str, held: Sequence[str]) -> None:
-    """Refuse to start from the model of a run that learned from fields held out now, as far as its folder tells.
+def check_start(name: str, held: Sequence[Sample]) -> None:
+    """Refuse to start from a model that learned from fields held out now, as far as it tells, or the run that made it.
 
     Parameters
     ----------
-    name : a model; nothing is refused where it is not a run's, or has no name.
-    held : as for `check_teachers`.
+    name : a model; nothing is refused where it is empty.
+    held : the fields that are held out.
 
     Raises
     ------
-    ConfigError : a held-out field is of a set that the run had, and it did not hold it out.
+    ConfigError : it learned from one of them, or its run had the set of one and did not hold it out.
     """
     seen = learned_from(name, held) if name and held else []
     if seen:
