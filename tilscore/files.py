@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tilscore.errors import OutputError
+from tilscore.errors import OutputError, UsageError
 
 
 @contextmanager
@@ -39,6 +39,32 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             beside.unlink()
+
+
+def check_can_write(path: Path, *, folder: bool = False) -> None:
+    """Say before the work, and not after it, that a file, or what goes into a folder, cannot be written there.
+
+    Nothing is left behind: where the folder is not there yet, it is tried in the one that it will be made in.
+
+    Raises
+    ------
+    UsageError : it cannot be written, or is a folder where a file is meant, or the other way round.
+    """
+    do = "name another place, or check the folder and its rights"
+    try:
+        if path.exists() and path.is_dir() != folder:
+            found = "a file" if folder else "a folder"
+            raise UsageError(
+                "cannot be written", where=path, found=found, do=f"name a {'folder' if folder else 'file'}"
+            )
+        place = path if folder else path.parent
+        while not place.exists():
+            place = place.parent
+        probe = place / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as err:
+        raise UsageError("cannot be written", where=path, found=err.strerror or err, do=do) from err
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from tilscore.cli.parsing import Verbs, out_path
 from tilscore.config import load_config
 from tilscore.errors import UsageError
+from tilscore.files import check_can_write
 
 
 def add(verbs: Verbs) -> None:
@@ -134,6 +135,7 @@ def simulate(args: argparse.Namespace) -> int:
     """A made cohort."""
     from tilscore.cohort.simulate.cohort import simulate
 
+    check_can_write(args.out, folder=True)
     return simulate(
         args.out,
         patients=args.patients,
@@ -153,6 +155,7 @@ def analyse(args: argparse.Namespace) -> int:
     from tilscore.cohort.paired.analyse import analyse
     from tilscore.cohort.paired.pairs import AnalyseConfig
 
+    check_can_write(args.out, folder=True)
     cfg = load_config(AnalyseConfig, args.config) if args.config else AnalyseConfig()
     if args.measurement_sd is not None:
         cfg = replace(cfg, measurement_sd_points=args.measurement_sd)
@@ -163,6 +166,7 @@ def rank(args: argparse.Namespace) -> int:
     """How unusual each patient is."""
     from tilscore.cohort.rank.rank import rank
 
+    check_can_write(args.out, folder=True)
     found = rank(
         args.manifest,
         args.results,
@@ -183,6 +187,7 @@ def assays(args: argparse.Namespace) -> int:
     """Other measurements of the same patients."""
     from tilscore.cohort.assays.assays import assays
 
+    check_can_write(args.out, folder=True)
     found = assays(
         args.manifest,
         args.results,
@@ -215,6 +220,8 @@ def agree(args: argparse.Namespace) -> int:
     from tilscore.cohort.agreement.agree import agree, agree_wide
     from tilscore.cohort.agreement.text import as_text
 
+    if args.out is not None:
+        check_can_write(args.out, folder=True)
     shared = {"where": args.where, "scale": args.scale, "out": args.out}
     if args.pred and args.truth:
         found = agree_wide(args.tables, pred=args.pred, truth=args.truth, **shared)
@@ -234,6 +241,7 @@ def calibrate(args: argparse.Namespace) -> int:
     """The map to sTIL %."""
     from tilscore.cohort.agreement.calibrate import as_text, calibrate
 
+    check_can_write(args.out)
     columns = {"score": args.score, "truth": args.truth, "group": args.group}
     print(as_text(calibrate(args.table, **columns, where=args.where, scale=args.scale, out=args.out)))
     return 0

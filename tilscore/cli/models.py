@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilscore import NOTE
 from tilscore.cli.parsing import Verbs, out_path
+from tilscore.files import check_can_write
 
 if TYPE_CHECKING:
     from tilscore.modelstore import Model
@@ -108,8 +109,10 @@ def verify(args: argparse.Namespace) -> int:
 def quantise(args: argparse.Namespace) -> int:
     """Store in a model what its activations are."""
     from tilscore.config import load_config
+    from tilscore.modelstore.store import find_own
     from tilscore.train import TrainConfig, quantise_model
 
+    check_can_write(find_own(args.name).folder, folder=True)
     model = quantise_model(load_config(TrainConfig, args.config), args.data, args.name, fold=args.fold)
     print(f"{model.ident}: {model.folder}")
     return 0
@@ -120,6 +123,7 @@ def export(args: argparse.Namespace) -> int:
     from tilscore.modelstore import find_model
     from tilscore.modelstore.export import FORMATS, export_model
 
+    check_can_write(args.out, folder=True)
     formats = FORMATS if args.format == "all" else (args.format,)
     for path in export_model(find_model(args.name), args.out, formats):
         print(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from tilscore import NOTE
 from tilscore.cli.parsing import TURNS_HELP, Verbs, out_path
 from tilscore.config import load_config
 from tilscore.errors import TilscoreError, UsageError
+from tilscore.files import check_can_write
 from tilscore.modelstore import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool =
         cfg = replace(cfg, infer=_infer_config(args, cfg.infer))
         told |= {"model_name": args.model, "device": args.device, "backend_name": args.backend}
         told |= {"precision": args.precision, "geojson": args.geojson}
-    _check_writable(args.out)
+    check_can_write(args.out, folder=True)
     run = Run(out=args.out, cfg=cfg, allow_upsampling=args.allow_upsampling, **told)
     if "infer" in stages:
         aloud(f"tilscore: model {run.model.ident}, {run.backend.name}. {NOTE}")
@@ -176,16 +176,6 @@ def _specs(args: argparse.Namespace) -> list[SlideSpec]:
     for spec in specs:
         check_words(spec.site, spec.specimen)
     return specs
-
-
-def _check_writable(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".writable.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as err:
-        raise UsageError("results folder cannot be written", where=out, found=err.strerror) from err
 
 
 def _infer_config(args: argparse.Namespace, cfg: Any) -> Any:
@@ -234,6 +224,7 @@ def phantom(args: argparse.Namespace) -> int:
     sizes = args.size_mm * 2 if len(args.size_mm) == 1 else args.size_mm
     if len(sizes) != 2 or not all(0.2 <= s <= 50 for s in sizes):
         raise UsageError("--size-mm takes a width and a height of 0.2 to 50 mm", found=args.size_mm)
+    check_can_write(args.out)
     given = {"tumour_frac": args.tumour_frac, "fat_frac": args.fat_frac, "necrosis_frac": args.necrosis_frac}
     try:
         cfg = PhantomConfig(

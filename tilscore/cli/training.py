@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tilscore.cli.parsing import TURNS_HELP, Verbs, out_path
 from tilscore.config import load_config
 from tilscore.errors import DataError, UsageError
+from tilscore.files import check_can_write
 
 if TYPE_CHECKING:
     from tilscore.evaluate import FieldResult
@@ -85,6 +86,7 @@ def train(args: argparse.Namespace) -> int:
         return 0
     if args.out is None:
         raise UsageError("no run folder", do="give --out")
+    check_can_write(args.out, folder=True)
     model = train(cfg, args.data, args.out, fold=args.fold, resume=args.resume, progress=not args.quiet)
     print(f"model: {model}")
     return 0
@@ -105,6 +107,7 @@ def evaluate(args: argparse.Namespace) -> int:
     _check_numbers(args)
     if args.int8 and args.turns != 1:
         raise UsageError("int8 is for one view", found=f"--turns {args.turns}", do="leave out --turns, or --int8")
+    _check_places(args)
     cfg = load_config(TrainConfig, args.config)
     how: Any = {"threshold": args.threshold, "radius_um": args.radius, "turns": args.turns, "int8": args.int8}
     if args.folds:
@@ -137,6 +140,17 @@ def _check_numbers(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and not low < value < high:
             raise UsageError(f"no such --{name}", found=value, do=f"give one above {low} and below {high:g}")
+
+
+def _check_places(args: argparse.Namespace) -> None:
+    """Refuse what could not be written in the end."""
+    for path in (args.out, args.html):
+        if path is not None:
+            check_can_write(path)
+    if args.calibrate:
+        from tilscore.modelstore.store import find_own
+
+        check_can_write(find_own(args.calibrate).folder, folder=True)
 
 
 def _check_copy(address: str, model: str) -> None:
