@@ -49,6 +49,8 @@ def test_copies_and_descendants_of_a_model_know_what_it_learned_from(
         assert main(["evaluate", *map(str, args)]) == 0
         assert f"the model learned from {n} of these 3 fields" in capsys.readouterr().err, (model, data)
     assert len(find_model(str(copied)).config.learned) == n + 2
+    pupil = train(replace(cfg, teachers=("mine",)), tmp_path / "more", tmp_path / "pupil", progress=False)
+    assert find_model(str(pupil)).config.learned == find_model(str(copied)).config.learned
     assert "Mueller" not in (copied / "config.json").read_text()
     with pytest.raises(ConfigError, match="the model to start from learned from fields held out"):
         train(replace(cfg, init="mine"), tmp_path / "again", tmp_path / "new", fold=1, progress=False)
