@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_sets import sample
 
-from tilscore.augment import HED_FROM_OD, AugmentConfig, crop_at, random_crop
+from tilscore.augment import HED_FROM_OD, AugmentConfig, crop_at, plain_crop, random_crop
 from tilscore.errors import ConfigError
 
 STILL = AugmentConfig(
@@ -113,3 +113,38 @@ def test_beyond_its_edges_a_field_is_mirrored(angle: float, x: float, y: float) 
 def test_a_turn_beyond_reason_is_refused() -> None:
     with pytest.raises(ConfigError, match="stain_turn"):
         AugmentConfig(stain_turn=0.5)
+
+
+@pytest.mark.parametrize("tall", [False, True])
+def test_a_field_that_is_too_long_for_opencv_is_cut_in_pieces(tall: bool) -> None:
+    """33,000 px: a crop at its end, and the whole of it at another resolution, are those of a part of it."""
+    rng = np.random.default_rng(1)
+    small = rng.integers(0, 256, (12, 4125, 3)).astype(np.uint8)
+    image = np.asarray(cv2.resize(small, (33_000, 96), interpolation=cv2.INTER_LINEAR), np.uint8)
+    regions = rng.integers(0, 5, image.shape[:2]).astype(np.uint8)
+    x, y = np.array([32_500.0], np.float32), np.array([40.0], np.float32)
+    long, at = sample(n=1), 32_000
+    keys = {"image": image, "regions": regions, "x_px": x, "y_px": y}
+    cut = {"image": image[:, at:], "regions": regions[:, at:], "x_px": x - at, "y_px": y}
+    if tall:
+        keys, cut = (
+            {k: v.T if v.ndim == 2 else v.swapaxes(0, 1) if v.ndim == 3 else v for k, v in d.items()}
+            for d in (keys, cut)
+        )
+        keys |= {"x_px": y, "y_px": x}
+        cut |= {"x_px": y, "y_px": x - at}
+    turn = np.array([[0.6, 0.3, 0.0], [-0.3, 0.6, 0.0]])
+    turn[:, 2] = 32 - turn[:, :2] @ ((40, 400) if tall else (400, 40))
+    far = turn.copy()
+    far[:, 2] -= turn[:, :2] @ ((0, at) if tall else (at, 0))
+    whole, part = crop_at(replace(long, **keys), far, 64), crop_at(replace(long, **cut), turn, 64)
+    assert np.abs(whole.image.astype(int) - part.image).max() <= 2, "their positions are rounded"
+    assert (whole.regions != part.regions).mean() < 0.01
+    np.testing.assert_allclose((whole.x_px, whole.y_px), (part.x_px, part.y_px), atol=0.01)
+    every, some = plain_crop(replace(long, **keys), mpp=0.4), plain_crop(replace(long, **cut), mpp=0.4)
+    assert max(every.image.shape) == 41_280
+    moved, n = round(at * 1.25), 1200
+    cuts = (np.s_[moved : moved + n], np.s_[:n]) if tall else (np.s_[:, moved : moved + n], np.s_[:, :n])
+    for name in ("image", "known", "regions"):
+        one, other = getattr(every, name)[cuts[0]].astype(int), getattr(some, name)[cuts[1]].astype(int)
+        assert (np.abs(one - other) > 2).mean() < 0.001, name

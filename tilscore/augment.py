@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -65,6 +66,12 @@ class AugmentConfig:
             raise ConfigError("mpp_low is above mpp_high", where="augment", found=found)
 
 
+LONGEST_PX = 32_766
+"""Longest side of an image that OpenCV can turn and scale."""
+_PIECE_PX = 2048
+"""Side of a piece of a larger one: at 0.05 um/px it is made of 20,480 px."""
+
+
 @dataclass(frozen=True)
 class Crop:
     """A crop at the network's resolution: square where it is random, a whole field else.
@@ -110,10 +117,8 @@ def crop_at(sample: Sample, matrix: NDArray[np.float64], size_px: int | tuple[in
     if sample.regions is None:
         regions = np.full(size[::-1], UNKNOWN, np.uint8)
     else:
-        warped = cv2.warpAffine(sample.regions, centre, size, flags=cv2.INTER_NEAREST, borderValue=UNKNOWN)
-        regions = np.asarray(warped, np.uint8)
-    warped = cv2.warpAffine(image, of_image, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    seen = np.asarray(warped, np.uint8)
+        regions = warped(sample.regions, centre, size, flags=cv2.INTER_NEAREST, borderValue=UNKNOWN)
+    seen = warped(image, of_image, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     xy = np.stack([sample.x_px, sample.y_px], 1) @ matrix[:, :2].T + matrix[:, 2]
     near = ((xy > -8) & (xy < np.add(size, 8))).all(1)
     return Crop(
@@ -121,10 +126,33 @@ def crop_at(sample: Sample, matrix: NDArray[np.float64], size_px: int | tuple[in
         x_px=xy[near, 0].astype(np.float32),
         y_px=xy[near, 1].astype(np.float32),
         label=sample.label[near],
-        known=cv2.warpAffine(known, centre, size, flags=cv2.INTER_NEAREST, borderValue=0).astype(bool),
+        known=warped(known, centre, size, flags=cv2.INTER_NEAREST, borderValue=0).astype(bool),
         regions=regions,
         seen=seen,
     )
+
+
+def warped(
+    image: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[int, int], **how: Any
+) -> NDArray[np.uint8]:
+    """`cv2.warpAffine` of an image [h w ...] of any size, which cuts and fills pieces of what is too long for OpenCV.
+
+    Parameters
+    ----------
+    matrix : [2 3] from pixel centres to pixel centres. size : width and height. how : `flags`, and what lies outside.
+    """
+    if max(*image.shape[:2], *size) <= LONGEST_PX:
+        return np.asarray(cv2.warpAffine(image, matrix, size, **how), np.uint8)
+    out = np.empty((*size[::-1], *image.shape[2:]), np.uint8)
+    for top in range(0, size[1], _PIECE_PX):
+        for left in range(0, size[0], _PIECE_PX):
+            piece = min(_PIECE_PX, size[0] - left), min(_PIECE_PX, size[1] - top)
+            own = matrix.copy()
+            own[:, 2] -= left, top
+            x, y, part = _around(image, own, piece)
+            own[:, 2] += own[:, :2] @ (x, y)
+            out[top : top + piece[1], left : left + piece[0]] = cv2.warpAffine(part, own, piece, **how)
+    return out
 
 
 def _around(

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tilscore.augment import warped
 from tilscore.evaluate.predict import FieldResult
 from tilscore.labels import CELL_COLOURS, RGB, Cell
 
@@ -97,8 +98,7 @@ def picture(mistake: Mistake) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     shift = -origin * scale + 0.5 * zoom - 0.5  # cv2 counts from pixel centres
     matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
     size = (SIDE_PX, SIDE_PX)
-    seen = cv2.warpAffine(f.sample.image, matrix, size, flags=cv2.INTER_CUBIC, borderValue=(255, 255, 255))
-    plain = np.asarray(seen, np.uint8)
+    plain = warped(f.sample.image, matrix, size, flags=cv2.INTER_CUBIC, borderValue=(255, 255, 255))
     drawn = plain.copy()
     for (x, y), label in zip((f.true_um - origin) * scale, f.sample.label, strict=True):
         _dot(drawn, x, y, CELL_COLOURS[Cell(label)] if label >= 0 else UNTYPED_COLOUR)
