@@ -7,7 +7,7 @@ import numpy as np
 from tilscore.cells import Cells
 from tilscore.labels import Area, Cell, Region
 from tilscore.raster import Raster
-from tilscore.score import Score
+from tilscore.score import Score, score_with_parts
 from tilscore.space import Grid
 
 GRID = Grid(4.0, 500, 400)
@@ -48,3 +48,8 @@ def spread(n: int = 600, seed: int = 0) -> Cells:
 
 def line(score: Score, part: str) -> dict:
     return next(row for row in score.account if row["part"] == part)
+
+
+def score_slide(*args: object, **options: object) -> Score:
+    """`score_with_parts` without its parts."""
+    return score_with_parts(*args, **options).score  # type: ignore[arg-type]

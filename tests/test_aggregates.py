@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from beds import GRID, away, line, spread, tils, with_nest
+from beds import GRID, away, line, score_slide, spread, tils, with_nest
 
 from tilscore.cells import Cells
 from tilscore.labels import Region
-from tilscore.score import AggregateConfig, ScoreConfig, score_slide
+from tilscore.score import AggregateConfig, ScoreConfig
 
 
 def test_an_aggregate_is_flagged_and_counted() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from beds import GRID, line, maps, spread, tils, with_nest
+from beds import GRID, line, maps, score_slide, spread, tils, with_nest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from tilscore.cells import Cells
 from tilscore.errors import UsageError
 from tilscore.labels import Area, Region
 from tilscore.raster import Raster
-from tilscore.score import BedConfig, Score, ScoreConfig, score_slide, score_with_parts
+from tilscore.score import BedConfig, Score, ScoreConfig, score_with_parts
 from tilscore.score.recount import Recount
 from tilscore.space import BoxUm, Grid
 

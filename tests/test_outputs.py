@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from beds import maps, spread, tils, with_nest
+from beds import maps, score_slide, spread, tils, with_nest
 
 from tilscore.cells import Cells, write_cells
 from tilscore.errors import DataError, OutputError, TilscoreError, UsageError
@@ -26,7 +26,6 @@ from tilscore.score import (
     ScoreConfig,
     failed_row,
     read_score,
-    score_slide,
     score_with_parts,
     write_score,
 )

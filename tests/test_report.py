@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from beds import score_slide
 from pages import Page
 from test_overlay import NO_SCORE, SMALL, AScore, a_slide, cells_at, lattice, maps
 
@@ -16,7 +17,7 @@ from tilscore.labels import Area, Cell, Region
 from tilscore.overlay import Title, compose
 from tilscore.panels import Panels, draw_panels
 from tilscore.report import definitions, flatten, render_report, write_report
-from tilscore.score import REASONS, BedConfig, ScoreConfig, score_slide
+from tilscore.score import REASONS, BedConfig, ScoreConfig
 from tilscore.score.parts import divide
 from tilscore.slide import open_slide
 from tilscore.slidepanel import Key

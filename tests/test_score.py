@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from beds import GRID, maps, tils, with_nest
+from beds import GRID, maps, score_slide, tils, with_nest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +16,7 @@ from tilscore.cells import Cells
 from tilscore.errors import DataError
 from tilscore.labels import Area, Cell, Region
 from tilscore.raster import Raster
-from tilscore.score import REASONS, Score, ScoreConfig, read_score, score_slide, write_score
+from tilscore.score import REASONS, Score, ScoreConfig, read_score, write_score
 from tilscore.space import Grid
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from beds import score_slide
 
 from tilscore.cells import Cells
 from tilscore.errors import ConfigError
 from tilscore.labels import Area, Cell, Region
 from tilscore.raster import Raster
-from tilscore.score import CompatConfig, InfiltratedConfig, Score, ScoreConfig, score_slide
+from tilscore.score import CompatConfig, InfiltratedConfig, Score, ScoreConfig
 from tilscore.score.calibrated import read_calibration
-from tilscore.score.compat import morisita_horn, positive_patches
+from tilscore.score.compat import overlap_in_squares, positive_patches
 from tilscore.score.infiltrated import infiltrated
 from tilscore.space import Grid
 
@@ -160,9 +161,9 @@ def test_morisita_horn_by_hand() -> None:
     one = np.array([10.0, 20, 110, 120]), np.full(4, 5.0)
     two = np.array([15.0, 130, 140, 150]), np.full(4, 5.0)
     expected = 2 * (2 * 1 + 2 * 3) / ((8 / 16 + 10 / 16) * 16)
-    assert morisita_horn(one, two, 100.0) == pytest.approx(expected)
-    assert morisita_horn(one, one, 100.0) == pytest.approx(1.0)
-    assert morisita_horn(one, (np.zeros(0), np.zeros(0)), 100.0) is None
+    assert overlap_in_squares(one, two, 100.0) == pytest.approx(expected)
+    assert overlap_in_squares(one, one, 100.0) == pytest.approx(1.0)
+    assert overlap_in_squares(one, (np.zeros(0), np.zeros(0)), 100.0) is None
 
 
 def test_positive_patches_by_hand() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from beds import GRID, away, line, maps, spread, tils, with_nest
+from beds import GRID, away, line, maps, score_slide, spread, tils, with_nest
 
 from tilscore.cells import Cells
 from tilscore.errors import AnnotationError
@@ -20,7 +20,6 @@ from tilscore.score import (
     Part,
     Score,
     ScoreConfig,
-    score_slide,
     score_with_parts,
 )
 from tilscore.score.cores import find_cores, reading_order

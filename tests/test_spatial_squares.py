@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from tilscore.spatial.squares import getis_ord, gini, hotspots, morisita_horn, unevenness
+from tilscore.spatial.squares import getis_ord, gini, hotspots, unevenness
+from tilscore.stats.mixing import morisita_horn
 
 
 def test_gi_star_by_its_definition() -> None:

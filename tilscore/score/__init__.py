@@ -18,7 +18,7 @@ from tilscore.score.reasons import NOTES, REASONS
 from tilscore.score.result import COLUMNS, COLUMNS_1, SCHEMA_VERSION, Score, failed_row
 from tilscore.score.sites import SITES, SPECIMENS, check_words
 from tilscore.score.store import read_score, write_score
-from tilscore.score.whole import Scored, score_slide, score_with_parts
+from tilscore.score.whole import Scored, score_with_parts
 
 __all__ = [
     "COLUMNS",
@@ -44,7 +44,6 @@ __all__ = [
     "failed_row",
     "read_calibration",
     "read_score",
-    "score_slide",
     "score_with_parts",
     "write_score",
 ]

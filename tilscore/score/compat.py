@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tilscore.masks import Mask
 from tilscore.score.config import CompatConfig
 from tilscore.space import Grid
+from tilscore.stats.mixing import morisita_horn
 
 Floats = NDArray[np.float64]
 TIGER_UM2 = 64.0
@@ -60,7 +61,7 @@ def compat_numbers(
     """
     n = len(tils_um[0])
     n_positive, n_patches = positive_patches(bed_tils_um, evaluable, grid, cfg)
-    overlap = morisita_horn(bed_tils_um, tumour_cells_um, cfg.tilab_patch_um)
+    overlap = overlap_in_squares(bed_tils_um, tumour_cells_um, cfg.tilab_patch_um)
     ratio = len(bed_tils_um[0]) / len(tumour_cells_um[0]) if len(tumour_cells_um[0]) else None
     values: dict[str, float | None] = {
         "tiger_pct": area_pct(n, TIGER_UM2, stroma_mm2),
@@ -74,18 +75,15 @@ def compat_numbers(
     return {name: {"value": value, "formula": FORMULAS[name]} for name, value in values.items()}
 
 
-def morisita_horn(one_um: tuple[Floats, Floats], two_um: tuple[Floats, Floats], side_um: float) -> float | None:
-    """Overlap of two point sets over squares of `side_um`: 0 never in the same square, 1 the same proportions in all
-    (Horn 1966). None where one set is empty."""
-    if not len(one_um[0]) or not len(two_um[0]):
-        return None
+def overlap_in_squares(one_um: tuple[Floats, Floats], two_um: tuple[Floats, Floats], side_um: float) -> float | None:
+    """Morisita-Horn overlap of two point sets over squares of `side_um`: 0 never in the same square, 1 the same
+    proportions in all. None where one set is empty."""
     columns = [np.floor(np.asarray(xy, np.float64) / side_um).astype(np.int64) for xy in (one_um, two_um)]
     keys = np.concatenate([c[1] * (1 << 31) + c[0] for c in columns])
     squares, at = np.unique(keys, return_inverse=True)
     n = len(one_um[0])
-    a, b = (np.bincount(part, minlength=len(squares)).astype(np.float64) for part in (at[:n], at[n:]))
-    a, b = a / a.sum(), b / b.sum()
-    return float(2 * (a * b).sum() / ((a * a).sum() + (b * b).sum()))
+    one, two = (np.bincount(part, minlength=len(squares)).astype(np.float64) for part in (at[:n], at[n:]))
+    return morisita_horn(one, two)
 
 
 def positive_patches(tils_um: tuple[Floats, Floats], evaluable: Mask, grid: Grid, cfg: CompatConfig) -> tuple[int, int]:

@@ -37,24 +37,6 @@ class Scored:
     parts: Parts
 
 
-def score_slide(
-    cells: Cells,
-    regions: Raster,
-    tissue: Raster,
-    cfg: ScoreConfig | None = None,
-    *,
-    given: Mask | None = None,
-    drawn: Drawn | None = None,
-    flags: tuple[str, ...] = (),
-    site: str | None = None,
-    specimen: str | None = None,
-    cell_areas_um2: NDArray[np.floating[Any]] | None = None,
-) -> Score:
-    """Score one slide; parameters and errors as for `score_with_parts`."""
-    options: dict[str, Any] = {"given": given, "drawn": drawn, "flags": flags, "site": site, "specimen": specimen}
-    return score_with_parts(cells, regions, tissue, cfg, **options, cell_areas_um2=cell_areas_um2).score
-
-
 def score_with_parts(
     cells: Cells,
     regions: Raster,

@@ -104,17 +104,6 @@ def hotspots(count: Values, area_mm2: Values, side_um: float, *, min_share: floa
     }
 
 
-def morisita_horn(one: Values, other: Values) -> float | None:
-    """Overlap of two sets of counts in the same squares, 0 to 1 (Horn 1966); None where one is empty.
-
-    2 sum(p q) / (sum(p^2) + sum(q^2)) with p and q the share of each kind in each square.
-    """
-    if one.sum() == 0 or other.sum() == 0:
-        return None
-    p, q = one / one.sum(), other / other.sum()
-    return float(2 * (p * q).sum() / ((p * p).sum() + (q * q).sum()))
-
-
 def unevenness(count: Values, area_mm2: Values, *, min_share: float, side_um: float) -> dict[str, float | int | None]:
     """How unevenly points lie over squares of unequal area.
 

@@ -22,7 +22,8 @@ from tilscore.spatial.clusters import dbscan
 from tilscore.spatial.config import SpatialConfig
 from tilscore.spatial.nearest import nearest_distances
 from tilscore.spatial.pairs import pair_correlation
-from tilscore.spatial.squares import Squares, hotspots, morisita_horn, unevenness
+from tilscore.spatial.squares import Squares, hotspots, unevenness
+from tilscore.stats.mixing import morisita_horn
 
 Points = NDArray[np.float64]
 
