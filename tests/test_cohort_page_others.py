@@ -14,6 +14,7 @@ from pages import Page
 from tilscore.cohort.assays.assays import assays
 from tilscore.cohort.page.assaytables import assay_sheets
 from tilscore.cohort.page.page import write_page
+from tilscore.cohort.page.told import items
 from tilscore.cohort.paired.analyse import analyse
 from tilscore.cohort.rank.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
@@ -53,6 +54,17 @@ def test_the_score_and_its_units_are_named(out: Path, page: Page) -> None:
     assert "Score: TIL density of the baseline biopsy." in text
     assert "months since baseline" in (out / "figures" / "survival.svg").read_text(encoding="utf-8")
     assert set(pd.read_csv(out / "km.csv")["unit"]) == {"months"}
+
+
+def test_reasons_are_a_list_and_their_brackets_are_told(out: Path, page: Page) -> None:
+    """One reason a line, and what stands in brackets is said to be an interval."""
+    html = (out / "cohort.html").read_text(encoding="utf-8")
+    first = pd.read_csv(out / "shortlist.csv")["reasons"][0]
+    listed = re.search(r'<ul class="why">(.*?)</ul>', html, re.DOTALL)
+    assert listed is not None
+    assert listed[1].count("<li>") == len(items(first)) > 1
+    assert "in brackets its 95\xa0% interval" in page.text
+    assert items("a (b; c (4); d); e; f") == ["a (b; c (4); d)", "e", "f"]
 
 
 def test_methods_tell_what_was_done(out: Path, page: Page) -> None:

@@ -17,6 +17,7 @@ from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.cohort.rank.expected import fit_expected
 from tilscore.cohort.rank.rank import rank, rank_tables, shortlist
+from tilscore.cohort.rank.reasons import reasons
 from tilscore.cohort.rank.standing import RankConfig
 from tilscore.cohort.simulate.cohort import SimulateConfig, simulate_cohort, write_simulation
 from tilscore.cohort.tables import write_table
@@ -263,6 +264,40 @@ def test_reasons_of_a_change_tell_both_biopsies(biopsies: pd.DataFrame) -> None:
     known.loc[known["timepoint"] == "baseline", ["stroma_mm2", "site"]] = [0.2, ""]
     texts = shortlist(rank_tables(known, known, CFG)[0], 3, by="change")["reasons"]
     assert texts.str.contains("caution: only 0.2 mm2 of stroma at baseline; caution: site unknown at baseline").all()
+
+
+def test_who_has_no_place_is_told(biopsies: pd.DataFrame, tmp_path: Path) -> None:
+    """A cohort too small to be a reference, and patients without a biopsy, leave no silence."""
+    few = tmp_path / "few"
+    write_simulation(few, SimulateConfig(patients=6, pairs=0, series=0, failed_frac=0, not_evaluable_frac=0, seed=2))
+    notes = rank(few / "slides.csv", few, few / "out")["notes"]
+    told = "level baseline: none of 6 patients could be placed: 5 reference patients, 10 are needed."
+    assert told in notes
+    assert not any("too small to adjust" in note for note in notes), "nothing was to be adjusted"
+    later = rank(few / "slides.csv", few, few / "out", timepoint="week6")["notes"]
+    assert "level week6: none of 6 patients could be placed: no biopsy at week6." in later
+    some = tmp_path / "some"
+    write_simulation(some, SimulateConfig(patients=40, pairs=0, series=0, failed_frac=0.1, seed=11))
+    result = rank(some / "slides.csv", some, some / "out")
+    n = result["counts"]["n_not_evaluable"]
+    assert n > 0
+    assert any(f"level baseline: {n} of 40 patients could not be placed: its biopsy is" in x for x in result["notes"])
+
+
+def test_great_folds_and_narrow_intervals_are_told_as_they_are(biopsies: pd.DataFrame) -> None:
+    """127-fold, not 1.3e+02-fold; and 0 to 12 TILs/mm2 is not wide, though no multiple of 0 reaches 12."""
+    table = biopsies.assign(specimen="core", site="breast", stroma_mm2=1.0)
+    pair = table.loc[table["timepoint"] == "post", "patient_id"].iloc[0]
+    for time, values in (("baseline", (0.0, 0.0, 12.0)), ("post", (1000.0, 900.0, 1110.0))):
+        at = (table["patient_id"] == pair) & (table["timepoint"] == time)
+        columns = ["til_density_per_mm2", "til_density_low", "til_density_high"]
+        table.loc[at, columns] = values
+    ranks = rank_tables(table, table, CFG)[0]
+    theirs = ranks[ranks["patient_id"] == pair]
+    level, change = (reasons(theirs[theirs["kind"] == kind].iloc[0], theirs) for kind in ("level", "change"))
+    assert "wide interval" not in level
+    assert "baseline to post 201-fold: higher than 100 %" in change
+    assert "wide interval" in reasons(theirs.iloc[0].copy().replace({12.0: 120.0}), theirs)
 
 
 def test_shares_of_other_patients_tell_their_number(biopsies: pd.DataFrame) -> None:

@@ -22,6 +22,7 @@ from tilscore.cohort.page.told import (
     estimate_text,
     factors,
     headlines,
+    items,
     notes,
     p_text,
     prose,
@@ -107,7 +108,7 @@ def render(found: Gathered, drawn: list[Drawn], links: Mapping[str, str]) -> str
     env.trim_blocks = env.lstrip_blocks = True
     env.filters.update(
         number=number, p=p_text, ratio=ratio_text, estimate=estimate_text, time=time_name, reason=reason_words,
-        factors=factors, several=several, value=_value, prose=prose,
+        factors=factors, several=several, value=_value, prose=prose, items=items,
         word=lambda text: printable(text).replace("_", " "),
         why=lambda codes: "; ".join(in_words(code) for code in codes.split(";") if code),
     )  # fmt: skip

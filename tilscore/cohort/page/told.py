@@ -229,6 +229,18 @@ def prose(text: str) -> str:
     return text
 
 
+def items(text: str) -> list[str]:
+    """The parts of a text between semicolons; what stands in brackets stays together."""
+    parts, depth = [""], 0
+    for piece in re.split(r"(; |[()])", text):
+        depth += {"(": 1, ")": -1}.get(piece, 0)
+        if piece == "; " and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return parts
+
+
 def reason_words(reason: str | None) -> str:
     """A reason as `analyse` states it, `code: text`, as a sentence."""
     code, _, text = (reason or "no reason is given").partition(": ")

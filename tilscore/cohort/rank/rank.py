@@ -29,7 +29,7 @@ from tilscore.cohort.tables import made_from, plain, plain_rows, write_tables
 from tilscore.config import as_values
 from tilscore.errors import UsageError
 from tilscore.files import write_json
-from tilscore.inputs.words import canonical
+from tilscore.inputs.words import canonical, several
 
 SCHEMA_VERSION = 1
 DIRECTIONS = ("both", "high", "low")
@@ -231,13 +231,27 @@ def _notes(ranks: pd.DataFrame, about: dict[str, dict[str, Any]], *, is_own: boo
     notes = []
     if is_own:
         notes.append("No reference was given: each patient is placed among the other patients of this cohort.")
+    placed = ranks[ranks["status"] == "ok"]
     for name, one in about.items():
         missing = [*one["not_adjusted_for"], *one["too_few_of"]]
-        if missing:
+        if missing and name in set(placed["kind"] + " " + placed["timepoint"]):
             notes.append(f"{name}: the reference is too small to adjust for {', '.join(missing)}.")
+    for (kind, time), rows in ranks.groupby(["kind", "timepoint"], sort=False):
+        if (rows["status"] != "ok").any():
+            notes.append(f"{kind} {time}: {_unplaced(rows)}.")
     for kind in ("level", "change"):
-        n = int(((ranks["kind"] == kind) & (ranks["status"] == "ok")).sum())
+        n = int((placed["kind"] == kind).sum())
         if n:
             beyond = f"some {0.05 * n:.1f} are expected above the 97.5th or below the 2.5th percentile by chance"
             notes.append(f"{n} {kind}s were placed; {beyond}.")
     return notes
+
+
+def _unplaced(rows: pd.DataFrame) -> str:
+    """How many of these rows have no place, and why."""
+    left = rows.loc[rows["status"] != "ok", "reason"].map(lambda why: why.partition("too_few_reference: ")[2] or why)
+    counts = left.value_counts().to_dict()
+    all_ = several(len(rows), "patient")
+    who = f"none of {all_} could" if len(left) == len(rows) else f"{len(left)} of {all_} could not"
+    why = "; ".join(said if len(counts) == 1 else f"{said} ({n})" for said, n in counts.items())
+    return f"{who} be placed: {why.replace('_', ' ')}"

@@ -13,6 +13,8 @@ SMALL_STROMA_MM2 = 0.5
 """Below, a biopsy shows too few fields for its density to be taken at face value."""
 WIDE = 4.0
 """Upper over lower limit of a density from which its interval is called wide."""
+NARROW_PER_MM2 = 100.0
+"""An interval of less than this from end to end is never called wide: near 0 every ratio is large."""
 
 EXTREME_PCT = 10.0
 """Within so many percent of either end, what else was measured of the patient is told too."""
@@ -58,8 +60,8 @@ def _what(row: pd.Series) -> str:
     if row["kind"] == "level":
         return f"{row['timepoint']} {_number(row['value'])} {row['unit']}:"
     if row["unit"] == "ratio":
-        return f"baseline to {row['timepoint']} {row['value']:.2g}-fold:"
-    return f"baseline to {row['timepoint']} {row['value']:+.2g} points:"
+        return f"baseline to {row['timepoint']} {_number(row['value'])}-fold:"
+    return f"baseline to {row['timepoint']} {'+' if row['value'] > 0 else ''}{_number(row['value'])} points:"
 
 
 def _share(row: pd.Series, name: str, *, short: bool = False, of: str = "") -> str:
@@ -79,7 +81,7 @@ def _percent(value: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
 def _listed(words: list[str]) -> str:
@@ -111,8 +113,12 @@ def _caution(row: pd.Series) -> list[str]:
     low, high = row["value_low"], row["value_high"]
     if pd.isna(low) or pd.isna(high):
         said.append("caution: no interval of its own")
-    elif row["unit"] in ("TILs/mm2", "ratio") and high > WIDE * max(low, 1e-9):
+    elif row["unit"] in ("TILs/mm2", "ratio") and high > WIDE * max(low, 1e-9) and not _is_narrow(row):
         said.append(f"caution: wide interval ({_number(low)} to {_number(high)} {row['unit']})")
     if pd.isna(row["percentile_adjusted"]) and row["not_adjusted_because"]:
         said.append(f"caution: not adjusted ({row['not_adjusted_because']})")
     return said
+
+
+def _is_narrow(row: pd.Series) -> bool:
+    return bool(row["unit"] == "TILs/mm2" and row["value_high"] - row["value_low"] < NARROW_PER_MM2)
