@@ -210,6 +210,18 @@ def test_lines_of_several_slides_are_numbered(field: Path, out: Path, capsys: py
     assert [line.split(":")[0] for line in lines] == ["[1 of 2] none", "[2 of 2] a"]
 
 
+def test_the_last_line_tells_what_became_of_the_slides(
+    field: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (field.parent / "none.svs").touch()
+    assert tilscore("run", field.parent / "none.svs", field, "--mpp", 0.5, out=out) == 1
+    why, table = out / "SLIDE_ID" / "error.json", out / "scores.csv"
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"1 of 2 slides done, 1 of them not evaluable, 1 failed (why: {why}): {table}"
+    assert tilscore("run", field, "--mpp", 0.5, "--resume", out=out) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"1 of 1 slides done, 1 of them not evaluable: {table}"
+
+
 def test_a_slide_in_work_by_another_run_is_passed_over(
     field: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,7 +239,7 @@ def test_what_stands_in_the_way_of_one_slide_stops_no_other(field: Path, out: Pa
     (out / "b").write_text("a file where the folder of slide b should be")
     said: list[str] = []
     specs = [SlideSpec("b", field, 0.5), SlideSpec("a", field, 0.5)]
-    assert process(specs, Run(out=out), ("tissue",), say=said.append) == (1, 1, 0)
+    assert process(specs, Run(out=out), ("tissue",), say=said.append) == (1, 1, 0, 0)
     assert "cannot be" in said[0]
     (out / "scores.csv").unlink()
     (out / "scores.csv").mkdir()

@@ -74,11 +74,12 @@ class Run:
 
 
 class Tally(NamedTuple):
-    """How many slides were done, failed, and are in work by another run."""
+    """How many slides were done, failed, and are in work by another run; and how many of the done have no score."""
 
     n_done: int
     n_failed: int
     n_elsewhere: int
+    n_not_evaluable: int
 
 
 def aloud(text: str) -> None:
@@ -109,7 +110,7 @@ def process(
     for spec in specs:
         if not spec.alias:
             settle(spec)
-    n_failed = n_elsewhere = 0
+    n_failed = n_elsewhere = n_not_evaluable = 0
     for i, given in enumerate(specs, 1):
         try:
             spec = settle(given)
@@ -124,9 +125,10 @@ def process(
             else:
                 row, line = _take(spec, run, stages, resume)
                 n_failed += row.get("status") == "failed"
+                n_not_evaluable += row.get("status") == "not_evaluable"
                 update_scores(run.out / "scores.csv", [row] if row else [], without=() if row else (spec.slide_id,))
         say(f"[{i} of {len(specs)}] {line}" if len(specs) > 1 else line)
-    return Tally(len(specs) - n_failed - n_elsewhere, n_failed, n_elsewhere)
+    return Tally(len(specs) - n_failed - n_elsewhere, n_failed, n_elsewhere, n_not_evaluable)
 
 
 def _take(spec: SlideSpec, run: Run, stages: tuple[str, ...], resume: bool) -> tuple[dict[str, Any], str]:

@@ -17,6 +17,7 @@ from tilscore.files import check_can_write
 from tilscore.modelstore import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from tilscore.pipeline import Tally
     from tilscore.slide import SlideSpec
 
 
@@ -156,9 +157,18 @@ def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool =
         from tilscore.cohort.manifest.pool import write_biopsies
 
         write_biopsies(args.slides, args.out, aloud)
-        elsewhere = f", {tally.n_elsewhere} in work by another run" if tally.n_elsewhere else ""
-        aloud(f"{tally.n_done} of {len(specs)} slides done{elsewhere}: {args.out / 'scores.csv'}")
+        aloud(f"{tally.n_done} of {len(specs)} slides done{_but(tally, args.out)}: {args.out / 'scores.csv'}")
     return 1 if tally.n_failed else 0
+
+
+def _but(tally: Tally, out: Path) -> str:
+    """What to know of the slides besides how many are done; empty where each has a score."""
+    said = {
+        "{} of them not evaluable": tally.n_not_evaluable,
+        f"{{}} failed (why: {out / 'SLIDE_ID' / 'error.json'})": tally.n_failed,
+        "{} in work by another run": tally.n_elsewhere,
+    }
+    return "".join(f", {text.format(n)}" for text, n in said.items() if n)
 
 
 def _specs(args: argparse.Namespace) -> list[SlideSpec]:
