@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import gzip
 import json
@@ -16,6 +17,7 @@ import numpy as np
 import openslide
 import pytest
 
+from tilscore import NOTE, cli
 from tilscore.cells import read_cells
 from tilscore.cli import main
 from tilscore.job import ARTEFACTS
@@ -265,3 +267,20 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.strip() == "[]"
     assert time.perf_counter() - start < 5
+
+
+def test_every_verb_and_option_says_what_it_is() -> None:
+    silent = []
+
+    def walk(parser: argparse.ArgumentParser) -> None:
+        assert NOTE in (parser.description or ""), parser.prog
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for sub in action._name_parser_map.values():
+                    walk(sub)
+            elif not action.help:
+                silent.append(f"{parser.prog} {action.dest}")
+        assert "%%" not in parser.format_help()
+
+    walk(cli.parser())
+    assert not silent

@@ -8,15 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tilscore.cli.parsing import Verbs, out_path
+from tilscore.cli.parsing import Verbs, add_verb, out_path
 from tilscore.config import load_config
 from tilscore.errors import UsageError
 from tilscore.files import check_can_write
 
+_MANIFEST_HELP = "the cohort's slides: path, patient_id, timepoint, and what is known of each"
+_ADJUST_HELP = "what is adjusted for: any of specimen, area, site, centre (default: the first three)"
+
 
 def add(verbs: Verbs) -> None:
     """Add the verbs to the parser."""
-    cohort = verbs.add_parser("cohort", help="patients: pairs, agreement, calibration, how unusual")
+    cohort = add_verb(verbs, "cohort", "patients: pairs, agreement, calibration, how unusual")
     parts = cohort.add_subparsers(dest="part", metavar="PART", required=True)
     _add_check(parts)
     _add_simulate(parts)
@@ -28,18 +31,20 @@ def add(verbs: Verbs) -> None:
 
 
 def _add_check(parts: Verbs) -> None:
-    verb = parts.add_parser("check", help="every problem of a manifest, by line and column")
-    verb.add_argument("manifest", type=Path, metavar="slides.csv")
+    verb = add_verb(parts, "check", "every problem of a manifest, by line and column")
+    verb.add_argument("manifest", type=Path, metavar="slides.csv", help=_MANIFEST_HELP)
     verb.add_argument("--no-files", action="store_true", help="do not ask whether the slides are there")
     verb.set_defaults(do=check)
 
 
 def _add_simulate(parts: Verbs) -> None:
-    verb = parts.add_parser("simulate", help="a made cohort of known truth")
-    verb.add_argument("out", type=out_path, metavar="OUT")
-    verb.add_argument("--patients", type=int, default=100)
-    verb.add_argument("--pairs", type=int, default=40, help="patients with a biopsy after progression")
-    verb.add_argument("--series", type=int, default=20, help="patients with week 6 and week 12")
+    verb = add_verb(parts, "simulate", "a made cohort of known truth")
+    verb.add_argument("out", type=out_path, metavar="OUT", help="folder for the manifest, the scores and the truth")
+    verb.add_argument("--patients", type=int, default=100, help="in all (default: %(default)s)")
+    verb.add_argument(
+        "--pairs", type=int, default=40, help="patients with a biopsy after progression (default: %(default)s)"
+    )
+    verb.add_argument("--series", type=int, default=20, help="patients with week 6 and week 12 (default: %(default)s)")
     verb.add_argument(
         "--effect", nargs="+", default=[], metavar="TIME=X", help="true change of the log density, e.g. post=0.4"
     )
@@ -48,14 +53,14 @@ def _add_simulate(parts: Verbs) -> None:
     )
     verb.add_argument("--missing-frac", type=float, default=0.0, help="share of the later biopsies that is missing")
     verb.add_argument("--missing-slope", type=float, default=0.0, help="how much it depends on the baseline (logit)")
-    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--seed", type=int, default=0, help="another one, another cohort (default: %(default)s)")
     verb.add_argument("--config", type=Path, help="YAML with any other setting")
     verb.set_defaults(do=simulate)
 
 
 def _add_analyse(parts: Verbs) -> None:
-    verb = parts.add_parser("analyse", help="paired change, models and tables of a cohort")
-    verb.add_argument("manifest", type=Path, metavar="slides.csv")
+    verb = add_verb(parts, "analyse", "paired change, models and tables of a cohort")
+    verb.add_argument("manifest", type=Path, metavar="slides.csv", help=_MANIFEST_HELP)
     verb.add_argument("--results", type=Path, required=True, help="results folder of `run`, or its scores.csv")
     verb.add_argument("--out", type=out_path, required=True, metavar="COHORT", help="folder for tables and page")
     verb.add_argument("--measurement-sd", type=float, metavar="POINTS", help="known SD of repeated sTIL measurements")
@@ -64,44 +69,53 @@ def _add_analyse(parts: Verbs) -> None:
 
 
 def _add_rank(parts: Verbs) -> None:
-    verb = parts.add_parser("rank", help="how unusual each patient is, against a reference")
+    verb = add_verb(parts, "rank", "how unusual each patient is, against a reference")
     _scored(verb)
     verb.add_argument("--reference", type=Path, help="biopsies.csv, its folder, or a manifest (default: the others)")
     verb.add_argument("--reference-results", type=Path, help="results, where the reference is a manifest")
     verb.add_argument("-n", type=int, default=10, help="patients on the shortlist (default: %(default)s)")
-    verb.add_argument("--direction", choices=("both", "high", "low"), default="both")
-    verb.add_argument("--by", choices=("level", "change", "either"), default="level", help="what is ranked")
-    verb.add_argument("--adjust", nargs="*", default=["specimen", "area", "site"], help="what is adjusted for")
+    text = "which end the shortlist is of (default: %(default)s)"
+    verb.add_argument("--direction", choices=("both", "high", "low"), default="both", help=text)
+    verb.add_argument(
+        "--by",
+        choices=("level", "change", "either"),
+        default="level",
+        help="what the shortlist goes by (default: %(default)s)",
+    )
+    verb.add_argument("--adjust", nargs="*", default=["specimen", "area", "site"], help=_ADJUST_HELP)
     verb.set_defaults(do=rank)
 
 
 def _add_assays(parts: Verbs) -> None:
-    verb = parts.add_parser("assays", help="other measurements of the same patients, and what became of them")
+    verb = add_verb(parts, "assays", "other measurements of the same patients, and what became of them")
     _scored(verb)
     verb.add_argument("--assays", type=Path, required=True, metavar="TABLE.csv", help="by patient_id and timepoint")
     verb.add_argument("--densities", nargs="*", default=[], metavar="COL", help="IHC cells/mm2 of the same block")
     verb.add_argument("--flags", nargs="*", default=[], metavar="COL", help="groups, such as mutations")
-    verb.add_argument("--survival", nargs="*", default=[], metavar="TIME:EVENT")
+    verb.add_argument(
+        "--survival", nargs="*", default=[], metavar="TIME:EVENT", help="pairs of columns: time and event"
+    )
     verb.add_argument("--km-groups", type=int, choices=(2, 3), default=2, help="by median or by tertiles")
     verb.set_defaults(do=assays)
 
 
 def _scored(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("manifest", type=Path, metavar="slides.csv")
+    verb.add_argument("manifest", type=Path, metavar="slides.csv", help=_MANIFEST_HELP)
     verb.add_argument("--results", type=Path, required=True, help="results folder of `run`, or its scores.csv")
     verb.add_argument("--out", type=out_path, required=True, metavar="COHORT", help="folder for the tables")
-    verb.add_argument("--timepoint", default="baseline")
-    verb.add_argument("--measure", choices=("density", "stil", "calibrated"), default="density")
+    verb.add_argument("--timepoint", default="baseline", help="whose biopsies count (default: %(default)s)")
+    text = "TILs/mm2, sTIL area %%, or calibrated sTIL %% (default: %(default)s)"
+    verb.add_argument("--measure", choices=("density", "stil", "calibrated"), default="density", help=text)
 
 
 def _add_agree(parts: Verbs) -> None:
-    verb = parts.add_parser("agree", help="agreement of readers, and of a machine with them")
+    verb = add_verb(parts, "agree", "agreement of readers, and of a machine with them")
     verb.add_argument("tables", type=Path, nargs="+", metavar="TABLE.csv", help="one row a reading, or (--pred) a case")
     verb.add_argument("--case", metavar="COL", help="what was scored")
     verb.add_argument("--reader", metavar="COL", help="who scored it")
-    verb.add_argument("--score", metavar="COL")
+    verb.add_argument("--score", metavar="COL", help="the score that was given")
     verb.add_argument("--pred", metavar="COL", help="with --truth: two columns of one or several tables")
-    verb.add_argument("--truth", metavar="COL")
+    verb.add_argument("--truth", metavar="COL", help="what --pred is held against")
     verb.add_argument("--where", metavar="QUERY", help="pandas query of the rows to keep")
     verb.add_argument("--last", metavar="COL", help="which of a reader's scores of a case is the last (default: file)")
     verb.add_argument("--min-readers", type=int, default=4, help="readers of a case that leave-one-out asks for")
@@ -113,14 +127,16 @@ def _add_agree(parts: Verbs) -> None:
 
 
 def _add_calibrate(parts: Verbs) -> None:
-    verb = parts.add_parser("calibrate", help="the map from a score to pathologists' sTIL %%")
-    verb.add_argument("table", type=Path, metavar="TABLE.csv")
-    verb.add_argument("--score", metavar="COL", default="til_density_per_mm2")
+    verb = add_verb(parts, "calibrate", "the map from a score to pathologists' sTIL %")
+    verb.add_argument("table", type=Path, metavar="TABLE.csv", help="one row a case, with both columns")
+    verb.add_argument(
+        "--score", metavar="COL", default="til_density_per_mm2", help="of tilscore (default: %(default)s)"
+    )
     verb.add_argument("--truth", metavar="COL", default="stil_pct", help="pathologists' sTIL %%")
     verb.add_argument("--group", metavar="COL", default="patient_id", help="what folds keep together")
     verb.add_argument("--where", metavar="QUERY", help="pandas query of the rows to keep")
     verb.add_argument("--scale", type=float, help="factor of the truth to percent")
-    verb.add_argument("--out", type=out_path, required=True, metavar="calibration.json")
+    verb.add_argument("--out", type=out_path, required=True, metavar="calibration.json", help="file to write")
     verb.set_defaults(do=calibrate)
 
 

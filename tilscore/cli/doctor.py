@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from tilscore.cli.parsing import Verbs
+from tilscore.cli.parsing import Verbs, add_verb
 
 
 def add(verbs: Verbs) -> None:
     """Add the verb to the parser."""
-    verbs.add_parser("doctor", help="check this machine: device, readers, versions, models").set_defaults(do=doctor)
+    add_verb(verbs, "doctor", "check this machine: device, readers, versions, models").set_defaults(do=doctor)
 
 
 def doctor(_: argparse.Namespace) -> int:

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilscore import NOTE
-from tilscore.cli.parsing import Verbs, out_path
+from tilscore.cli.parsing import Verbs, add_verb, out_path
 from tilscore.files import check_can_write
 
 if TYPE_CHECKING:
@@ -27,30 +26,30 @@ class _OrShow(argparse._SubParsersAction):  # type: ignore[type-arg]
 def add(verbs: Verbs) -> None:
     """Add the verbs to the parser."""
     text = "list the models at hand; show, add, verify, quantise or export one"
-    verb = verbs.add_parser("models", help=text, description=f"{text}. {NOTE}")
+    verb = add_verb(verbs, "models", text)
     verb.set_defaults(do=list_)
     what = verb.add_subparsers(
         action=_OrShow, metavar="VERB", help="without one: list; a model's name alone: show", title="verbs"
     )
     what.choices = None  # type: ignore[assignment]  # other words are for _OrShow
-    what.add_parser("list", help="the models at hand").set_defaults(do=list_)
-    one = what.add_parser("show", help="a model's card, classes and hash")
+    add_verb(what, "list", "the models at hand").set_defaults(do=list_)
+    one = add_verb(what, "show", "a model's card, classes and hash")
     one.add_argument("name", help=_ADDRESS)
     one.set_defaults(do=show)
-    one = what.add_parser("add", help="copy a model into your store, to use it by its name")
+    one = add_verb(what, "add", "copy a model into your store, to use it by its name")
     one.add_argument("address", help="a model's folder, or hub:owner/name[@revision]")
     one.add_argument("--name", help="what to call it (default: its own name)")
     one.set_defaults(do=add_)
-    one = what.add_parser("verify", help="check hash, weights, outputs and card of one model, or of all")
+    one = add_verb(what, "verify", "check hash, weights, outputs and card of one model, or of all")
     one.add_argument("name", nargs="?", help=_ADDRESS)
     one.set_defaults(do=verify)
-    one = what.add_parser("quantise", help="observe a model's activations, so that CPUs run it in int8 (train does it)")
+    one = add_verb(what, "quantise", "observe a model's activations, so that CPUs run it in int8 (train does it)")
     one.add_argument("name", help="a model's name or folder; its model.safetensors is written anew")
     one.add_argument("--config", type=Path, required=True, help="the YAML that it was trained with")
     one.add_argument("--data", type=Path, required=True, help="folder that holds the sets' folders")
     one.add_argument("--fold", type=int, help="part that was held out of its training")
     one.set_defaults(do=quantise)
-    one = what.add_parser("export", help="write a model as ONNX and TorchScript for other programs")
+    one = add_verb(what, "export", "write a model as ONNX and TorchScript for other programs")
     one.add_argument("name", help=_ADDRESS)
     one.add_argument("--format", choices=("onnx", "torchscript", "all"), default="all", help="(default: %(default)s)")
     one.add_argument("--out", type=out_path, required=True, help="folder to write to")

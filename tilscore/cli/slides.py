@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilscore import NOTE
-from tilscore.cli.parsing import TURNS_HELP, Verbs, out_path
+from tilscore.cli.parsing import TURNS_HELP, Verbs, add_verb, out_path
 from tilscore.config import load_config
 from tilscore.errors import TilscoreError, UsageError
 from tilscore.files import check_can_write
@@ -30,7 +30,7 @@ def add(verbs: Verbs) -> None:
         ("score", "score what was found (after infer)"),
         ("overlay", "draw the QC overlay and the report (after score)"),
     ):
-        verb = verbs.add_parser(name, help=text, description=f"{text}. {NOTE}")
+        verb = add_verb(verbs, name, text)
         _slide_options(verb)
         if name == "infer":
             _network_options(verb)
@@ -91,7 +91,7 @@ def _add_run(verbs: Verbs) -> None:
 
 def _add_explain(verbs: Verbs) -> None:
     text = "print how each number of a slide was made, term by term, counted again from its artefacts"
-    verb = verbs.add_parser("explain", help=text, description=f"{text}. {NOTE}")
+    verb = add_verb(verbs, "explain", text)
     verb.add_argument("slide", metavar="SLIDE", help="a slide, its name, or its folder of results")
     verb.add_argument("--out", type=out_path, help="results folder; not needed with a folder of results")
     verb.add_argument("--json", action="store_true", help="as JSON")
@@ -99,21 +99,23 @@ def _add_explain(verbs: Verbs) -> None:
 
 
 def _add_info(verbs: Verbs) -> None:
-    verb = verbs.add_parser("info", help="what a slide is: size, resolution and where it comes from, levels")
-    verb.add_argument("slides", nargs="+", metavar="SLIDE")
+    verb = add_verb(verbs, "info", "what a slide is: size, resolution and where it comes from, levels")
+    verb.add_argument(
+        "slides", nargs="+", metavar="SLIDE", help="slides, a folder of slides, or a CSV with a column path"
+    )
     verb.add_argument("--mpp", type=float, help="microns per pixel of level 0; it wins over what the file states")
     verb.add_argument("--json", action="store_true", help="as JSON, one object a slide and line")
     verb.set_defaults(do=info)
 
 
 def _add_phantom(verbs: Verbs) -> None:
-    verb = verbs.add_parser("phantom", help="draw a slide of known truth")
-    verb.add_argument("out", type=Path, metavar="OUT.tif")
+    verb = add_verb(verbs, "phantom", "draw a slide of known truth")
+    verb.add_argument("out", type=Path, metavar="OUT.tif", help="file to write; its truth is written beside it")
     verb.add_argument("--size-mm", type=float, nargs="+", default=[4.0, 3.0], metavar="MM", help="width and height")
-    verb.add_argument("--seed", type=int, default=1)
+    verb.add_argument("--seed", type=int, default=1, help="another one, another slide (default: %(default)s)")
     verb.add_argument("--mpp", type=float, default=0.5, help="resolution in um/px (default: %(default)s)")
     verb.add_argument("--til-density", type=float, default=800.0, help="TILs per mm2 of stroma (default: %(default)s)")
-    verb.add_argument("--shape", choices=("section", "core"), default="section")
+    verb.add_argument("--shape", choices=("section", "core"), default="section", help="(default: %(default)s)")
     verb.add_argument("--tumour-frac", type=float, help="share of the tissue that is tumour")
     verb.add_argument("--fat-frac", type=float, help="share of the tissue that is fat")
     verb.add_argument("--necrosis-frac", type=float, help="share of the tissue that is necrotic")

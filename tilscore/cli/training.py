@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilscore.cli.parsing import TURNS_HELP, Verbs, out_path
+from tilscore.cli.parsing import TURNS_HELP, Verbs, add_verb, out_path
 from tilscore.config import load_config
 from tilscore.errors import DataError, UsageError
 from tilscore.files import check_can_write
@@ -24,7 +24,7 @@ def add(verbs: Verbs) -> None:
 
 
 def _add_train(verbs: Verbs) -> None:
-    verb = verbs.add_parser("train", help="train a model on annotated tiles")
+    verb = add_verb(verbs, "train", "train a model on annotated tiles")
     verb.add_argument("--config", type=Path, required=True, help="a YAML of configs/train")
     verb.add_argument("--data", type=Path, required=True, help="folder that holds the sets' folders")
     verb.add_argument("--out", type=out_path, help="run folder, of this run alone")
@@ -41,7 +41,7 @@ def _add_train(verbs: Verbs) -> None:
 
 
 def _add_evaluate(verbs: Verbs) -> None:
-    verb = verbs.add_parser("evaluate", help="measure models on annotated tiles; with --folds, cross-validated")
+    verb = add_verb(verbs, "evaluate", "measure models on annotated tiles; with --folds, cross-validated")
     verb.add_argument("--config", type=Path, required=True, help="the YAML that the models were trained with")
     verb.add_argument("--data", type=Path, required=True, help="folder that holds the sets' folders")
     verb.add_argument("--model", help="one model, measured on all fields of the config's sets")
