@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tilscore.errors import ModelError
-from tilscore.modelstore import DEFAULT_MODEL, find_model
+from tilscore.errors import TilscoreError
+
+HEADLESS = "pip uninstall -y opencv-python opencv-python-headless, then pip install 'opencv-python-headless<5'"
+"""Two packages hold the same files, and the one that tiatoolbox asks for needs a desktop's libraries."""
+AGAIN = "install tilscore again, as the README says"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Finding:
 def check() -> list[Finding]:
     """Look at everything a run needs."""
     return [
+        _opencv(),
         _openslide(),
         _torch(),
         _openvino(),
@@ -32,6 +36,14 @@ def check() -> list[Finding]:
         _model(),
         _folder("temporary folder", tempfile.gettempdir()),
     ]
+
+
+def _opencv() -> Finding:
+    try:
+        import cv2
+    except ImportError as err:
+        return Finding("opencv", False, str(err), HEADLESS)
+    return Finding("opencv", True, cv2.__version__)
 
 
 def _openslide() -> Finding:
@@ -47,10 +59,12 @@ def _openslide() -> Finding:
 
 
 def _torch() -> Finding:
-    import torch
+    try:
+        import torch
 
-    from tilscore.backends import cpu_count, native_bfloat16, pick_device
-
+        from tilscore.backends import cpu_count, native_bfloat16, pick_device
+    except ImportError as err:
+        return Finding("torch", False, str(err), f"mend what fails above; else {AGAIN}")
     device = pick_device("auto")
     name = torch.cuda.get_device_name() if device == "cuda" else f"{cpu_count()} CPU cores"
     name += "" if native_bfloat16(device) else ", no bfloat16: float32 instead"
@@ -73,9 +87,11 @@ def _tiatoolbox() -> Finding:
 
 def _model() -> Finding:
     try:
+        from tilscore.modelstore import DEFAULT_MODEL, find_model
+
         return Finding("default model", True, find_model(DEFAULT_MODEL).ident)
-    except ModelError as err:
-        return Finding("default model", False, str(err), "clone the repository again, or set TILSCORE_MODELS")
+    except (TilscoreError, ImportError) as err:
+        return Finding("default model", False, str(err), AGAIN)
 
 
 def _folder(name: str, path: str) -> Finding:
