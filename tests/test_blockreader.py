@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tilscore import blockreader
+from tilscore.phantom import PhantomConfig, write_phantom
 
 
 def test_an_interrupt_is_left_to_the_main_process() -> None:
@@ -37,6 +38,22 @@ def test_readers_end_with_a_main_process_that_is_killed() -> None:
         time.sleep(0.1)
     os.kill(reader, signal.SIGKILL)
     pytest.fail("the reader outlives the run")
+
+
+def test_a_script_runs_once(tmp_path: Path) -> None:
+    """Readers do not run the script that started them, though it has no `if __name__ == "__main__"`."""
+    write_phantom(tmp_path / "a.tif", PhantomConfig(size_mm=(0.3, 0.2)))
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('once')\n"
+        "from tilscore.blockreader import read_windows\n"
+        "from tilscore.slide import SlideSpec, open_slide\n"
+        f"spec = SlideSpec('a', {str(tmp_path / 'a.tif')!r})\n"
+        "slide = open_slide(spec.path)\n"
+        "print(len(list(read_windows(spec, slide, list(slide.level0.window.split(128)), 1))) > 2)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.split() == ["once", "True"]
 
 
 def _status(pid: int) -> str:

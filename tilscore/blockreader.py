@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
+from types import ModuleType
 from typing import NamedTuple
 
 import cv2
@@ -55,7 +58,8 @@ def read_windows(
     waiting: deque[Future[Pixels]] = deque()
     try:
         for window in windows:
-            waiting.append(pool.submit(_read_in_worker, spec, allow_upsampling, window))
+            with _without_main():  # a process may start here
+                waiting.append(pool.submit(_read_in_worker, spec, allow_upsampling, window))
             if len(waiting) > 2 * workers + 1:
                 yield waiting.popleft().result()
         while waiting:
@@ -91,6 +95,18 @@ def _context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tilscore.blockreader"])
     return context
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Let processes that start meanwhile not import the program's main module: a script without `if __name__ == ...`
+    would run again in each of them, and readers need nothing of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _follow_main() -> None:
