@@ -58,7 +58,7 @@ def test_a_field_is_as_large_as_its_picture() -> None:
     grid = level0.at(4.0)
     regions = Raster(np.full(grid.shape, Region.STROMA, np.uint8), grid)
     tissue = Raster(np.ones(level0.at(8.0).shape, np.uint8), level0.at(8.0))
-    made = score_with_parts(spread(), regions, tissue, given=np.ones(grid.shape, bool), box=level0.box)
+    made = score_with_parts(Cells.empty(), regions, tissue, given=np.ones(grid.shape, bool), box=level0.box)
     assert grid.shape == (126, 126)
     assert made.score.stroma_mm2 == made.score.tissue_mm2 == pytest.approx(0.5**2)
     assert made.score.stroma_mm2 == pytest.approx(level0.box.area_mm2, rel=0.003)
@@ -72,12 +72,13 @@ def test_the_account_sums_to_the_slide_and_not_to_the_map() -> None:
     tissue = Raster(np.zeros(level0.at(8.0).shape, np.uint8), level0.at(8.0))
     tissue.values[20:40, 20:40] = Area.TISSUE
     given = np.ones(regions.grid.shape, bool)
-    made = score_with_parts(spread(), regions, tissue, given=given, box=level0.box)
+    cells = spread()[regions.grid.box.contains(spread().x_um, spread().y_um)]
+    made = score_with_parts(cells, regions, tissue, given=given, box=level0.box)
     assert made.score.status == "ok"
     assert sum(made.score.area_account_mm2.values()) == pytest.approx(level0.box.area_mm2, rel=1e-12)
     assert line(made.score, "glass")["mm2"] == pytest.approx(level0.box.area_mm2 - 0.16**2, rel=1e-12)
-    assert Recount(made.score, made.parts.raster, spread()).differences() == []
-    whole = score_with_parts(spread(), *maps(grid=Grid(4.0, 10, 10)), box=BoxUm(0, 0, 39, 40))
+    assert Recount(made.score, made.parts.raster, cells).differences() == []
+    whole = score_with_parts(Cells.empty(), *maps(grid=Grid(4.0, 10, 10)), box=BoxUm(0, 0, 39, 40))
     assert whole.score.area_account_mm2["glass"] == 0
 
 

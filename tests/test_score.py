@@ -136,6 +136,22 @@ def test_maps_and_cells_that_are_none_are_refused() -> None:
         score_slide(tils([float("nan")], [1.0]), *with_nest(200))
 
 
+def test_cells_and_maps_of_another_frame_are_refused() -> None:
+    """Positions in pixels, or maps at another resolution than they are said to be, would be another score."""
+    regions, tissue = (
+        Raster(np.full((50, 60), Region.STROMA, np.uint8), Grid(4.0, 60, 50)),
+        Raster(np.ones((25, 30), np.uint8), Grid(8.0, 30, 25)),
+    )
+    at = np.array([10.0, 239.0], np.float32)
+    cells = Cells(at, np.minimum(at, 199), np.zeros(2), np.ones(2))
+    given = np.ones(regions.grid.shape, bool)
+    assert score_slide(cells, regions, tissue, given=given).n_tils == 2
+    with pytest.raises(DataError, match=r"outside the region map \(found 1 of 2\); give positions in microns"):
+        score_slide(Cells(2 * at, cells.y_um, cells.label, cells.prob), regions, tissue, given=given)
+    with pytest.raises(DataError, match=r"not of one slide \(found 240 um and 120 um\)"):
+        score_slide(cells, regions, Raster(tissue.values, Grid(4.0, 30, 25)), given=given)
+
+
 def test_every_flag_of_a_slide_has_words() -> None:
     known = {"low_resolution", "upsampled", "mpp_differs_from_file", "mpp_against_objective"}
     assert known <= set(REASONS)

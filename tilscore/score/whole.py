@@ -55,7 +55,8 @@ def score_with_parts(
 
     Parameters
     ----------
-    regions : of `labels.Region`. tissue : of `labels.Area`.
+    cells : of the whole slide, found by whatever.
+    regions : of `labels.Region`. tissue : of `labels.Area`, at any resolution; both of the slide from its corner.
     given : [h w] bool on the grid of `regions`: the area that is the bed, e.g. the whole of a field. At a site whose
         own tissue is full of lymphocytes the bed is found in it, between the nests.
     drawn : [h w] bool on that grid by kind of drawn area (`roi.KINDS`); `roi` takes the place of `given`, and is the
@@ -67,7 +68,8 @@ def score_with_parts(
 
     Raises
     ------
-    DataError : a map holds a value that is no class, or a cell has no position.
+    DataError : a map holds a value that is no class, the maps are not of one size in microns, or a cell has no position
+        or one outside of them.
     UsageError : an unknown site or specimen.
     """
     cfg, drawn = cfg or ScoreConfig(), drawn or {}
@@ -108,6 +110,15 @@ def _check(cells: Cells, regions: Raster, tissue: Raster) -> None:
             raise DataError(f"{name} with a value that is no class", found=worst, do="run the stage that writes it")
     if not (np.isfinite(cells.x_um).all() and np.isfinite(cells.y_um).all()):
         raise DataError("cells without a position", do="run `tilscore infer` again")
+    outside = len(cells) - int(regions.grid.box.grow(regions.grid.mpp).contains(cells.x_um, cells.y_um).sum())
+    if outside:
+        do = "give positions in microns from the top left corner of level 0"
+        raise DataError("cells outside the region map", found=f"{outside} of {len(cells)}", do=do)
+    for side in ("width_um", "height_um"):
+        sizes = [getattr(raster.grid, side) for raster in (regions, tissue)]
+        if abs(sizes[0] - sizes[1]) > regions.grid.mpp + tissue.grid.mpp:
+            found = " and ".join(f"{size:g} um" for size in sizes)
+            raise DataError("region map and tissue map are not of one slide", found=found, do="check their resolution")
 
 
 def _counted(
