@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,11 @@ from numpy.typing import NDArray
 from tilscore.errors import DataError
 from tilscore.files import replacing
 from tilscore.labels import Cell, Region
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LABELS = ", ".join(c.name.lower() for c in Cell)
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,25 @@ def write_cells(path: Path, cells: Cells) -> None:
         pq.write_table(pa.table(columns, schema=schema), beside, row_group_size=1 << 17)
 
 
-def read_cells(path: Path) -> Cells:
+def cells_of(table: pd.DataFrame) -> Cells:
+    """Cells that were found elsewhere, from a table with a row a nucleus.
+
+    Parameters
+    ----------
+    table : with `x_um`, `y_um` (microns from the top left corner of level 0) and `label` (a name of `labels.Cell`, in
+        whatever case, or its value); `prob` (else 1) and `region` (of `labels.Region`, else 0) may be absent.
+
+    Raises
+    ------
+    DataError : a column is missing, or holds what is no number or no class.
+    """
+    try:
+        return _from_columns({str(name): table[name].to_numpy() for name in table.columns})
+    except (KeyError, ValueError) as err:
+        raise DataError("is not a table of cells", found=err, do=f"give x_um, y_um and label: {_LABELS}") from err
+
+
+def read_cells(path: Path | str) -> Cells:
     """Read a `cells.parquet`; the columns `prob` and `region` may be absent.
 
     Raises
@@ -103,14 +128,23 @@ def read_cells(path: Path) -> Cells:
 
     try:
         table = pq.read_table(path)
-        names = {name: table.column(name).to_numpy() for name in table.column_names}
-        x, y, label = names["x_um"], names["y_um"], names["label"]
-        codes = np.array([Cell[str(v).upper()] for v in label], np.uint8) if label.dtype == object else label
-        region = names.get("region", np.zeros(len(x), np.uint8))
-        if region.dtype == object:
-            region = np.array([Region[str(v).upper()] for v in region], np.uint8)
-        return Cells(x, y, codes, names.get("prob", np.ones(len(x))), region)
+        return _from_columns({name: table.column(name).to_numpy() for name in table.column_names})
     except FileNotFoundError as err:
         raise DataError("table of cells is not there", where=path, do="run `tilscore infer` first") from err
     except (OSError, KeyError, ValueError) as err:
         raise DataError("is not a table of cells", where=path, found=err, do="run `tilscore infer` first") from err
+
+
+def _from_columns(names: Mapping[str, NDArray[Any]]) -> Cells:
+    x, y, label = names["x_um"], names["y_um"], _codes(names["label"], Cell)
+    region = _codes(names.get("region", np.zeros(len(x), np.uint8)), Region)
+    return Cells(x, y, label, names.get("prob", np.ones(len(x))), region)
+
+
+def _codes(values: NDArray[Any], kind: type[Cell] | type[Region]) -> NDArray[np.uint8]:
+    """Values of a class, given by name or by value."""
+    if values.dtype.kind not in "iu":
+        values = np.array([kind[str(v).upper()] for v in values], np.uint8)
+    if len(values) and not (values.min() >= 0 and values.max() < len(kind)):
+        raise ValueError(f"{kind.__name__.lower()} {values.max()} is no class")
+    return np.asarray(values, np.uint8)

@@ -15,7 +15,7 @@ from tilscore.errors import OutputError, TilscoreError, UsageError, printable
 from tilscore.files import write_json
 from tilscore.infer import InferConfig
 from tilscore.job import STAGES, SlideJob, remove_artefacts
-from tilscore.modelstore import Model, find_model
+from tilscore.modelstore import DEFAULT_MODEL, Model, find_model
 from tilscore.outputs import summary, update_scores
 from tilscore.owners import full_path, settled
 from tilscore.panels import OverlayConfig
@@ -43,18 +43,27 @@ class RunConfig:
 
 @dataclass
 class Run:
-    """What all slides of one run share. The network is loaded when the first slide needs it."""
+    """What all slides of one run share. The network is loaded when the first slide needs it.
+
+    Parameters
+    ----------
+    out : results folder. model_name : as for `modelstore.find_model`. device : as for `backends.pick_device`.
+    backend_name, precision : as for `backends.make_backend`. progress : show a bar.
+    allow_upsampling : take slides coarser than 0.8 um/px. geojson : write `cells.geojson.gz` for QuPath as well.
+    """
 
     out: Path
     cfg: RunConfig = field(default_factory=RunConfig)
-    model_name: str = ""
+    model_name: str = DEFAULT_MODEL
     device: str = "auto"
     backend_name: str = "auto"
     precision: str = "mixed"
     allow_upsampling: bool = False
     progress: bool = False
     geojson: bool = False
-    """Write `cells.geojson.gz` for QuPath as well."""
+
+    def __post_init__(self) -> None:
+        self.out = Path(self.out)
 
     @cached_property
     def model(self) -> Model:
@@ -99,6 +108,11 @@ def process(
 
     Runs may share `run.out`: a slide that another run has in work is passed over. A slide whose name is that of another
     slide there takes its alias.
+
+    Parameters
+    ----------
+    specs : as `inputs.read_inputs` gives them. stages : one or several of `job.STAGES`, in their order.
+    resume : run only what is not done with these settings. say : is told one line a slide.
 
     Raises
     ------

@@ -112,13 +112,14 @@ def write_raster(path: Path, raster: Raster, names: type[IntEnum]) -> None:
     write_pyramid(path, raster.grid, blocks, compression="deflate", tile_px=tile, description=description)
 
 
-def read_raster(path: Path) -> Raster:
+def read_raster(path: Path | str) -> Raster:
     """Read a class map written by `write_raster`.
 
     Raises
     ------
     DataError : no such file, with the verb that makes it, or not a class map with a resolution.
     """
+    path = Path(path)
     try:
         values, mpp = read_level0(path)
         return Raster(values, Grid(mpp, values.shape[1], values.shape[0]))

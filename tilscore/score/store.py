@@ -20,7 +20,7 @@ def write_score(path: Path, score: Score, slide_id: str, cfg: ScoreConfig) -> No
     write_json(path, head | asdict(score) | {"definitions": definitions(cfg, calibration)})
 
 
-def read_score(path: Path) -> Score:
+def read_score(path: Path | str) -> Score:
     """Read a `score.json` of this version or an earlier one, whose missing fields are None or empty.
 
     Raises
@@ -28,7 +28,7 @@ def read_score(path: Path) -> Score:
     DataError : no such file, or not a score of these versions.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
         version = values.pop("schema_version")
         if version not in range(1, SCHEMA_VERSION + 1):
             raise ValueError(f"schema version {version}")
