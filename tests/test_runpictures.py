@@ -12,7 +12,7 @@ from tilscore.datasets import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.labels import CELL_COLOURS, Cell
 from tilscore.nets import TilNet
-from tilscore.runpictures import _figure, _lines, _middle, _read_log, _shown_scores, draw_curves, draw_examples
+from tilscore.runpictures import _curves, _figure, _lines, _middle, _read_log, _shown_scores, draw_curves, draw_examples
 
 
 def write_log(folder: Path, rows: str) -> None:
@@ -34,6 +34,14 @@ def test_a_resumed_run_is_one_curve(tmp_path: Path) -> None:
     assert log["train/loss"].tolist() == [2.0, 1.4, 1.0]
     assert log["val/a/f_detection"].tolist() == [0.1, 0.3, 0.5]
     assert np.asarray(Image.open(draw_curves(tmp_path))).std() > 5
+
+
+def test_steps_are_whole_and_a_figure_of_1_is_seen(tmp_path: Path) -> None:
+    write_log(tmp_path / "log", "0,1,2.0,\n0,1,,1.0\n1,3,1.5,\n1,3,,1.0\n")
+    left, right = _curves(_read_log(tmp_path)).axes
+    assert all(tick == round(tick) for axes in (left, right) for tick in axes.get_xticks())
+    assert right.get_ylim()[1] > 1.01
+    assert right.get_ylabel() == "F, 0 to 1"
 
 
 def test_the_mean_over_sets_is_no_set(tmp_path: Path) -> None:

@@ -42,7 +42,10 @@ def draw_curves(run_folder: Path) -> Path:
     ------
     DataError : the folder has no log of a training run.
     """
-    log = _read_log(run_folder)
+    return _save(_curves(_read_log(run_folder)), run_folder / "curves.png")
+
+
+def _curves(log: pd.DataFrame) -> Figure:
     figure = _figure(12.0, 4.0)
     left, right = figure.subplots(1, 2)
     losses = {k: _TERMS.get(k.removeprefix("train/"), k.removeprefix("train/")) for k in log if k.startswith("train/")}
@@ -55,10 +58,12 @@ def draw_curves(run_folder: Path) -> Path:
         left.tick_params(axis="y", which="both", labelsize=7)
     scores = _shown_scores(log)
     _lines(right, log, scores)
-    right.set(title="figures on the held-out fields", xlabel="optimiser steps", ylim=(0, 1))
+    right.set(title="figures on the held-out fields", xlabel="optimiser steps", ylabel="F, 0 to 1", ylim=(0, 1.03))
     if not scores:
         right.text(0.5, 0.5, "no field was held out\n(train with --fold)", ha="center", transform=right.transAxes)
-    return _save(figure, run_folder / "curves.png")
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    return figure
 
 
 def draw_examples(
