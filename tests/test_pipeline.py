@@ -158,7 +158,7 @@ def test_a_drawn_area_is_the_bed(phantom: Path, tmp_path: Path) -> None:
     bed = sum(account[k] for k in ("tumour", "stroma", "fat", "necrosis", "other"))
     assert bed == pytest.approx(0.5 * 0.5, rel=0.05)
     report = (tmp_path / "ph" / "report.html").read_text(encoding="utf-8")
-    assert f'<td>Fold</td><td class="num">{area_text(account["fold"])}</td>' in report
+    assert f'<th scope="row">Fold</th><td class="num">{area_text(account["fold"])}</td>' in report
     with gzip.open(tmp_path / "ph" / "cells.geojson.gz", "rt", encoding="utf-8") as f:
         features = json.load(f)["features"]
     assert len(features) == len(read_cells(tmp_path / "ph" / "cells.parquet"))

@@ -95,7 +95,7 @@ def test_settings_are_told_once(panels: Panels):
 def test_a_flagged_part_is_named_once(panels: Panels):
     row = {"part": "aggregate_flagged", "role": "flagged", "meaning": "m", "mm2": 0.5, "n_tils": 3}
     score = AScore(account=({**row, "score_without_this_exclusion": 7.0},))
-    assert "<td>Aggregate, flagged</td>" in render_report(panels, score, title("s"), NOTES)
+    assert '<th scope="row">Aggregate, flagged</th>' in render_report(panels, score, title("s"), NOTES)
 
 
 def test_every_overlay_can_be_switched_off(panels: Panels):
@@ -202,7 +202,7 @@ def test_wide_tables_can_be_moved_on_a_narrow_screen(panels: Panels):
     assert {bool(wide) for wide, head in tables if head.count("<th") > 3} == {True}
     assert len([head for _, head in tables if head.count("<th") > 3]) == 2
     assert "@media screen and (max-width: 700px)" in html
-    assert "<td>Glass</td>" in html
+    assert '<th scope="row">Glass</th>' in html
 
 
 def test_a_ring_of_a_legend_has_its_colour(panels: Panels):
@@ -210,3 +210,17 @@ def test_a_ring_of_a_legend_has_its_colour(panels: Panels):
     overview = replace(panels.overview, keys=(Key("ring", (200, 0, 150), "Lymphoid aggregate", "1 mm²"),))
     html = render_report(replace(panels, overview=overview), AScore(), title("s"), NOTES)
     assert '<span class="key ring" style="color: rgb(200, 0, 150);' in html
+
+
+def test_tables_and_legends_can_be_read_by_all(panels: Panels):
+    """Each row of numbers has a heading for who cannot see the table; colours of a legend stay in high contrast."""
+    row = {"part": "glass", "role": "rest", "meaning": "m", "mm2": 0.5, "n_tils": 3}
+    score = AScore(account=(row | {"score_without_this_exclusion": None},))
+    html = render_report(panels, score, title("s"), NOTES)
+    tables = [t for t in re.findall(r"<table.*?</table>", html, re.DOTALL) if "prov" not in t]
+    assert len(tables) >= 4
+    for table in tables:
+        head, _, body = table.partition("<tbody>")
+        assert not re.search(r"<th[^>]*>\s*</th>", head), "a column without a heading"
+        assert body.count("<tr>") == len(re.findall(r'<tr>\s*<th scope="row">', body)) > 0
+    assert re.search(r"\.key \{[^}]*forced-color-adjust: none", html)
