@@ -300,6 +300,18 @@ def test_great_folds_and_narrow_intervals_are_told_as_they_are(biopsies: pd.Data
     assert "wide interval" in reasons(theirs.iloc[0].copy().replace({12.0: 120.0}), theirs)
 
 
+def test_equal_values_are_ties_with_and_without_adjustment(biopsies: pd.DataFrame) -> None:
+    """Residuals of equal values differ by rounding alone, which is no rank."""
+    scored = biopsies["til_density_per_mm2"].notna()
+    table = biopsies.assign(
+        til_density_per_mm2=np.where(scored, 500.0, np.nan), til_density_low=400, til_density_high=620
+    )
+    levels = rank_tables(table, table, CFG)[0].query("kind == 'level' and status == 'ok'")
+    assert levels["percentile_adjusted"].notna().sum() > 20
+    for name in ("percentile", "percentile_adjusted"):
+        assert levels[name].dropna().unique().tolist() == [50.0]
+
+
 def test_shares_of_other_patients_tell_their_number(biopsies: pd.DataFrame) -> None:
     """The one excision is among the reference without adjustment, and not among that with it."""
     words = np.where(np.arange(len(biopsies)) % 2, "core", "resection")

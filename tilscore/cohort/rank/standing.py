@@ -20,6 +20,7 @@ from tilscore.cohort.rank.expected import (
     matrix,
     unsupported,
 )
+from tilscore.inputs.words import several
 from tilscore.stats.percentile import median_and_spread, place
 
 Floats = NDArray[np.float64]
@@ -169,7 +170,7 @@ def _stand_one(
     others = np.delete(ref.table["y"].to_numpy(float), own)
     out: dict[str, Any] = {"n_reference": others.size}
     if others.size < cfg.n_min_reference:
-        reason = f"too_few_reference: {others.size} reference patients, {cfg.n_min_reference} are needed"
+        reason = f"too_few_reference: {several(others.size, 'reference patient')}, {cfg.n_min_reference} are needed"
         return out | {"status": "not_evaluable", "reason": reason}
     down, up = (abs(y - row[k]) / Z95 if math.isfinite(row[k]) else 0.0 for k in ("y_low", "y_high"))
     out |= _named("percentile", y, others, down, up, cfg)
@@ -207,13 +208,16 @@ def _alike(
 
 
 def _residual(ref: Reference, own: NDArray[np.intp], y: float, x: Floats) -> tuple[float, Floats, float]:
-    """Residual of the row, those of the others, and the SD of what is expected of it."""
+    """Residual of the row, those of the others, and the SD of what is expected of it; what differs by the rounding of
+    the computer alone is a tie."""
     assert ref.fit is not None
     at = np.flatnonzero(np.isin(ref.fitted, own))
     if at.size == 1 and math.isclose(ref.table["y"].iloc[own[0]], y, rel_tol=1e-9, abs_tol=1e-9):
-        return ref.fit.inside(int(at[0]))
-    value, others, sd = ref.fit.added(x, y)
-    return value, np.delete(others, at), sd
+        value, others, sd = ref.fit.inside(int(at[0]))
+    else:
+        value, joined, sd = ref.fit.added(x, y)
+        others = np.delete(joined, at)
+    return round(value, 9), np.round(others, 9), sd
 
 
 def _robust(value: float, rest: Floats, toward: float, error: float, ref: Reference) -> dict[str, Any]:
