@@ -21,7 +21,16 @@ from tilscore.cohort.agreement.text import draw
 from tilscore.cohort.assays.assays import assays
 from tilscore.cohort.page.inksvg import inline, make_svg, new_figure, time_name
 from tilscore.cohort.page.page import write_page
-from tilscore.cohort.page.told import estimate_text, factors, p_text, percent_change, prose, ratio_text, reason_words
+from tilscore.cohort.page.told import (
+    estimate_text,
+    factors,
+    items,
+    p_text,
+    percent_change,
+    prose,
+    ratio_text,
+    reason_words,
+)
 from tilscore.cohort.paired.analyse import analyse
 from tilscore.cohort.rank.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
@@ -160,7 +169,13 @@ def test_the_numbers_are_those_of_the_analysis(cohort: Made) -> None:
 def test_the_rest_is_there(cohort: Made) -> None:
     text = " ".join(cohort.page.text.split())
     short = json.loads((cohort.out / "rank.json").read_text(encoding="utf-8"))["shortlist"]
-    for part in (tilscore.NOTE, "ICC(1) 0.639 <b>", "a note", "0.42", *(prose(r["reasons"]) for r in short)):
+    for part in (
+        tilscore.NOTE,
+        "ICC(1) 0.639 <b>",
+        "a note",
+        "0.42",
+        *(prose(why) for r in short for why in items(r["reasons"])),
+    ):
         assert " ".join(part.split()) in text
     assert cohort.analysis["versions"]["statsmodels"] in text
     cited = {int(n) for group in re.findall(r"\[([\d,]+)\]", text) for n in group.split(",")}

@@ -20,7 +20,7 @@ from tilscore.phantom import PhantomConfig, training_tile, write_phantom
 from tilscore.raster import read_raster
 
 PAGE = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
-RUN, EVALUATE, ELSEWHERE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+RUN, EVALUATE, ELSEWHERE, PIXELS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 def script(code: str, folder: Path) -> str:
@@ -56,6 +56,11 @@ def test_cells_and_regions_from_elsewhere_are_scored(scored: tuple[Path, str]) -
     again = script(ELSEWHERE.replace("my.svs", "my.tif"), folder).split()
     assert again[0] == "ok"
     assert f" {said.splitlines()[1].split()[2]} " in " ".join(again)
+
+
+def test_pixels_are_read(scored: tuple[Path, str]) -> None:
+    said = script(PIXELS.replace("my.svs", "my.tif"), scored[0])
+    assert said.split(maxsplit=2) == ["0.5", "tiff-resolution", "(128, 256, 3)\n"]
 
 
 def test_a_model_is_measured(tmp_path: Path) -> None:
