@@ -267,7 +267,8 @@ def test_the_verbs_with_and_without_a_word(folder: Path, store: Path, capsys: py
 def test_every_model_of_the_checkout_is_in_the_package() -> None:
     """An installed tilscore finds its model too: pyproject.toml lists the folders."""
     listed = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
-    assert set(listed) == {f"share/tilscore/models/{p.name}" for p in (REPO / "models").iterdir()}
+    models = {place for place in listed if place.startswith("share/tilscore/models/")}
+    assert models == {f"share/tilscore/models/{p.name}" for p in (REPO / "models").iterdir()}
     assert shipped_store() == REPO / "models"
 
 

@@ -150,7 +150,7 @@ def test_results_that_another_run_makes_meanwhile_stay(tmp_path: Path, monkeypat
         said.append(text)
 
     specs = [SlideSpec("b", first, 0.5), SlideSpec("A", second, 0.5)]
-    assert process(specs, Run(tmp_path / "out"), ("tissue",), say=say) == (1, 1, 0)
+    assert process(specs, Run(tmp_path / "out"), ("tissue",), say=say) == (1, 1, 0, 0)
     assert "another slide of this name" in said[1]
     assert owner_of(tmp_path / "out" / "A").path == full_path(first)
 
