@@ -22,8 +22,9 @@ import torch
 from tilscore.labels import Area
 from tilscore.modelstore import DEFAULT_MODEL
 from tilscore.phantom import PhantomConfig, write_phantom
-from tilscore.pipeline import Run, process
+from tilscore.pipeline import process
 from tilscore.raster import read_raster
+from tilscore.run import Run
 from tilscore.slide import SlideSpec, open_slide
 from tilscore.space import Window
 

@@ -20,8 +20,8 @@ from tilscore.cells import Cells
 from tilscore.errors import MppError
 from tilscore.infer import InferConfig, infer_slide
 from tilscore.labels import Area, Cell
-from tilscore.pipeline import Run
 from tilscore.raster import Raster
+from tilscore.run import Run
 from tilscore.slide import SlideSpec, open_slide
 from tilscore.tissue import find_tissue
 

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from tilscore.cells import read_cells
 from tilscore.infer import InferConfig
 from tilscore.labels import Area
-from tilscore.pipeline import Run, RunConfig, process
+from tilscore.pipeline import process
 from tilscore.pyramid import write_pyramid
+from tilscore.run import Run, RunConfig
 from tilscore.score import read_score
 from tilscore.slide import Slide, SlideSpec, open_slide
 from tilscore.space import Grid, Window

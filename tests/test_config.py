@@ -9,7 +9,7 @@ import pytest
 
 from tilscore.config import as_values, load_config, parse_config
 from tilscore.errors import ConfigError
-from tilscore.pipeline import RunConfig
+from tilscore.run import RunConfig
 
 
 @dataclass(frozen=True)

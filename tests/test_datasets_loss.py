@@ -14,7 +14,7 @@ from tilscore.datasets.reading import near
 from tilscore.labels import Region
 from tilscore.modelcard import NetConfig
 from tilscore.nets import TilNet
-from tilscore.targets import LossConfig, Targets, encode, loss
+from tilscore.train.targets import LossConfig, Targets, encode, loss
 
 
 def terms(one: Sample) -> dict[str, float]:

@@ -285,7 +285,7 @@ def test_a_slide_needs_an_area(tmp_path: Path) -> None:
 
 def test_cells_that_this_project_writes_read_back(tmp_path: Path) -> None:
     from tilscore.cells import Cells
-    from tilscore.geojson import write_cells_geojson
+    from tilscore.qupath.cells import write_cells_geojson
     from tilscore.space import Grid
 
     picture(tmp_path / "a.png", 200, 160)

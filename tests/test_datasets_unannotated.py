@@ -19,8 +19,8 @@ from tilscore.labels import UNKNOWN, Cell, Region
 from tilscore.modelcard import ModelConfig, NetConfig
 from tilscore.modelstore import save_model
 from tilscore.nets import CellMaps, TilNet
-from tilscore.targets import Lesson, LossConfig, Targets, encode, loss
 from tilscore.train import SetConfig, TrainConfig, predict_model, split, train
+from tilscore.train.targets import Lesson, LossConfig, Targets, encode, loss
 
 SMALL = NetConfig(width=16)
 TINY = load_config(TrainConfig, Path(__file__).parents[1] / "configs/train/tiny.yaml")

@@ -16,10 +16,10 @@ from tilscore.datasets.reading import near
 from tilscore.evaluate.bootstrap import figures_with_intervals
 from tilscore.evaluate.figures import figures, pool
 from tilscore.evaluate.froc import RATES_PER_MM2, Froc
+from tilscore.evaluate.metrics import claim
 from tilscore.evaluate.summary import as_table, flat_scores, summarise
 from tilscore.evaluate.tables import evaluate_fields
 from tilscore.labels import Cell
-from tilscore.metrics import claim
 
 I, E, S, O = (int(c) for c in Cell)  # noqa: E741
 NAMES = [c.name.lower() for c in Cell]

@@ -11,14 +11,14 @@ REPO = Path(__file__).parents[1]
 PACKAGE = REPO / "tilscore"
 FLOORS = [
     {"errors", "labels", "space", "files", "config", "masks", "stats"},
-    {"pyramid", "raster", "cells", "slide", "modelcard", "qupath"},
-    {"focus", "tissue", "stain", "phantom", "roi", "geojson", "inputs", "info", "blocks", "blockreader"},
-    {"datasets", "augment", "nets", "quantise", "targets", "metrics", "peaks"},
-    {"modelstore", "backends", "infer", "evaluate", "runpictures", "train"},
-    {"bed", "score", "spatial", "outputs", "owners"},
-    {"draw", "views", "fieldpanels", "account", "slidepanel", "panels", "page", "overlay"},
+    {"pyramid", "raster", "cells", "slide", "modelcard"},
+    {"tissue", "stain", "phantom", "qupath", "inputs", "info"},
+    {"datasets", "augment", "nets", "quantise", "peaks"},
+    {"modelstore", "backends", "infer", "evaluate", "train"},
+    {"score", "spatial", "outputs", "owners"},
+    {"draw", "overlay"},
     {"report", "cohort"},
-    {"job", "pipeline", "doctor"},
+    {"run", "job", "pipeline", "doctor"},
     {"cli"},
 ]
 FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor}

@@ -13,21 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tilscore import blockreader
 from tilscore.backends import BlockResult
-from tilscore.blocks import plan_blocks
 from tilscore.errors import ConfigError, SlideError
-from tilscore.infer import InferConfig, InferResult, infer_slide, white_table
+from tilscore.infer import InferConfig, InferResult, infer_slide
+from tilscore.infer.blocks import plan_blocks
 from tilscore.labels import Area, Cell, Region
 from tilscore.modelcard import MPP
 from tilscore.modelstore import DEFAULT_MODEL
 from tilscore.peaks import Peaks
 from tilscore.phantom import PhantomConfig, write_phantom
-from tilscore.pipeline import Run
 from tilscore.pyramid import write_pyramid
 from tilscore.raster import Raster
-from tilscore.slide import SlideSpec, open_slide
+from tilscore.run import Run
+from tilscore.slide import SlideSpec, open_slide, readahead
 from tilscore.space import BoxUm, Grid, Window
+from tilscore.stain import white_table
 from tilscore.tissue import find_tissue
 
 N_DOTS = 300
@@ -112,9 +112,9 @@ def test_worker_processes_end_with_a_large_slide(field, monkeypatch: pytest.Monk
     """And stay for the slide after a small one; either way the next one is read."""
     spec, _, _ = field
     for many, kept in ((1000, True), (10, False), (1000, True)):
-        monkeypatch.setattr(blockreader, "MANY", many)
+        monkeypatch.setattr(readahead, "MANY", many)
         assert len(find(spec, InferConfig(block_um=64, workers=2)).cells) == N_DOTS
-        assert (2 in blockreader._POOLS) == kept
+        assert (2 in readahead._POOLS) == kept
 
 
 def test_worker_processes_read_the_same(field) -> None:

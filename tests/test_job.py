@@ -19,7 +19,8 @@ from tilscore import __version__
 from tilscore.cli import main
 from tilscore.errors import OutputError
 from tilscore.job import STAGES
-from tilscore.pipeline import Run, process
+from tilscore.pipeline import process
+from tilscore.run import Run
 from tilscore.slide import SlideSpec
 
 

@@ -17,8 +17,9 @@ from tilscore.cells import Cells, write_cells
 from tilscore.errors import DataError, OutputError, TilscoreError, UsageError
 from tilscore.labels import Cell
 from tilscore.outputs import update_scores
-from tilscore.pipeline import Run, process
+from tilscore.pipeline import process
 from tilscore.raster import write_raster
+from tilscore.run import Run
 from tilscore.score import (
     COLUMNS,
     COLUMNS_1,

@@ -24,16 +24,16 @@ from tilscore.draw import (
     warp,
 )
 from tilscore.draw import font as face
-from tilscore.fieldpanels import FieldPanel, draw_cells
 from tilscore.labels import CELL_COLOURS, Area, Cell, Region
-from tilscore.overlay import Title, compose, draw_overlay, write_overlay
-from tilscore.page import field_text, number
-from tilscore.panels import OverlayConfig, draw_panels
+from tilscore.overlay import Title, compose, write_overlay
+from tilscore.overlay.fieldpanels import FieldPanel, draw_cells
+from tilscore.overlay.page import field_text, number
+from tilscore.overlay.panels import OverlayConfig, draw_panels
+from tilscore.overlay.views import Field
 from tilscore.score.parts import left_out_of
 from tilscore.score.whole import score_with_parts
 from tilscore.slide import open_slide
 from tilscore.space import BoxUm, Grid, Window
-from tilscore.views import Field
 
 SMALL = OverlayConfig(width_px=1200, panel_height_px=200, field_px=120)
 
@@ -166,8 +166,8 @@ def test_page_of_any_shape_and_content(tmp_path: Path, width: int, height: int, 
         region = Region.STROMA if kind == "stroma" else Region.TUMOUR
         regions, tissue = maps(slide.level0, region, Area.GLASS if kind == "glass" else Area.TISSUE)
         score = NO_SCORE if kind == "glass" else AScore()
-        page = draw_overlay(slide, Cells.empty(), regions, tissue, score, SMALL, title=TITLE)
         panels = draw_panels(slide, Cells.empty(), regions, tissue, SMALL, evaluable=score.status == "ok")
+    page = compose(panels, score, TITLE, SMALL)
     assert page.width == 1200
     assert (panels.heat is not None) == (kind == "stroma")
     assert bool(panels.fields) == (kind != "glass")
@@ -184,7 +184,8 @@ def test_the_same_page_twice_and_another_without_score(tmp_path: Path):
         bed = np.zeros(regions.grid.shape, bool)
         bed[10:60, 10:60] = True
         first, second = (
-            draw_overlay(slide, cells, regions, tissue, AScore(), SMALL, title=TITLE, bed=bed) for _ in range(2)
+            compose(draw_panels(slide, cells, regions, tissue, SMALL, bed=bed), AScore(), TITLE, SMALL)
+            for _ in range(2)
         )
         hidden = draw_panels(slide, cells, regions, tissue, SMALL, bed=bed, evaluable=False)
     assert first.tobytes() == second.tobytes()

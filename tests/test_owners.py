@@ -14,7 +14,8 @@ import pytest
 
 from tilscore.cli import main
 from tilscore.owners import Owner, full_path, owner_of
-from tilscore.pipeline import Run, process
+from tilscore.pipeline import process
+from tilscore.run import Run
 from tilscore.slide import SlideSpec
 
 KINDS = ("scored", "damaged", "gone")

@@ -15,7 +15,7 @@ from tilscore.labels import UNKNOWN, Cell
 from tilscore.modelcard import CELL_STRIDE
 from tilscore.nets import CellMaps
 from tilscore.peaks import find_peaks, refine
-from tilscore.targets import LossConfig, encode
+from tilscore.train.targets import LossConfig, encode
 
 
 def crop_of(x: np.ndarray, y: np.ndarray, label: np.ndarray, size: int = 128) -> Crop:
@@ -96,7 +96,7 @@ def test_peaks_found_on_the_device_are_the_same() -> None:
 
 def test_unknown_ground_is_not_taught() -> None:
     """Outside the known mask the loss does not see false detections; inside it does."""
-    from tilscore.targets import Targets, loss
+    from tilscore.train.targets import Targets, loss
 
     crop = crop_of(np.array([20.0]), np.array([20.0]), np.array([-1]))
     crop.known[:, 64:] = False

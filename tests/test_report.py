@@ -15,12 +15,12 @@ from test_overlay import NO_SCORE, SMALL, AScore, a_slide, cells_at, lattice, ma
 from tilscore.cells import Cells
 from tilscore.labels import Area, Cell, Region
 from tilscore.overlay import Title, compose
-from tilscore.panels import Panels, draw_panels
+from tilscore.overlay.panels import Panels, draw_panels
+from tilscore.overlay.slidepanel import Key
 from tilscore.report import definitions, flatten, render_report, write_report
 from tilscore.score import REASONS, BedConfig, ScoreConfig
 from tilscore.score.parts import divide
 from tilscore.slide import open_slide
-from tilscore.slidepanel import Key
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'</title><script>alert(2)</script>"
 NOTES = {

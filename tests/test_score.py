@@ -11,12 +11,12 @@ from beds import GRID, maps, score_slide, tils, with_nest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilscore.bed import BedConfig
 from tilscore.cells import Cells
 from tilscore.errors import DataError
 from tilscore.labels import Area, Cell, Region
 from tilscore.raster import Raster
 from tilscore.score import REASONS, Score, ScoreConfig, read_score, write_score
+from tilscore.score.bed import BedConfig
 from tilscore.space import Grid
 
 

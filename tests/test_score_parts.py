@@ -13,8 +13,8 @@ from beds import GRID, away, line, maps, score_slide, spread, tils, with_nest
 from tilscore.cells import Cells
 from tilscore.errors import AnnotationError
 from tilscore.labels import Area, Region
+from tilscore.qupath.roi import read_areas
 from tilscore.raster import Raster
-from tilscore.roi import read_areas
 from tilscore.score import (
     BedConfig,
     Part,

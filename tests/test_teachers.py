@@ -22,10 +22,10 @@ from tilscore.labels import UNKNOWN, Cell, Region
 from tilscore.modelcard import ModelConfig, NetConfig
 from tilscore.modelstore import save_model
 from tilscore.nets import CellMaps, TilNet
-from tilscore.targets import Lesson, LossConfig, Targets, encode, loss
 from tilscore.train.config import SetConfig, TrainConfig
 from tilscore.train.folder import note_run
 from tilscore.train.merged import merged
+from tilscore.train.targets import Lesson, LossConfig, Targets, encode, loss
 from tilscore.train.teachers import Teachers, check_start, check_teachers
 
 SMALL = NetConfig(width=16)

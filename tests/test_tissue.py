@@ -12,10 +12,10 @@ from drawn_tissue import DYES, INKS, MPP, SIDE, box, ink, jpeg, render, share, s
 from skimage.filters import threshold_otsu
 
 from tilscore.errors import ConfigError
-from tilscore.focus import FocusConfig
 from tilscore.labels import Area
 from tilscore.slide import open_slide
 from tilscore.tissue import TissueConfig, find_tissue, glass_colour, segment
+from tilscore.tissue.focus import FocusConfig
 
 
 @pytest.mark.parametrize("glass", [(243, 241, 244), (255, 255, 255), (218, 205, 222), (190, 192, 196)])

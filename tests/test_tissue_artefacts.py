@@ -11,11 +11,11 @@ import tifffile
 from drawn_tissue import INKS, MPP, SIDE, box, ink, nuclei, render, share, stain
 
 from tilscore.errors import SlideError
-from tilscore.focus import FocusConfig
 from tilscore.labels import Area
 from tilscore.slide import open_slide
 from tilscore.space import Grid
 from tilscore.tissue import TissueConfig, find_tissue, segment
+from tilscore.tissue.focus import FocusConfig
 
 
 @pytest.mark.parametrize("name", INKS)

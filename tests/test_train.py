@@ -25,10 +25,10 @@ from tilscore.labels import UNKNOWN, Cell, Region
 from tilscore.modelcard import Calibration, ModelConfig
 from tilscore.modelstore import save_model
 from tilscore.nets import CellMaps, TilNet
-from tilscore.targets import LossConfig, Targets, encode, loss
 from tilscore.train import Crops, TrainConfig, predict_folds, predict_model, split, train
 from tilscore.train.data import field_id
 from tilscore.train.run import blend, usable_precision
+from tilscore.train.targets import LossConfig, Targets, encode, loss
 
 REPO = Path(__file__).parents[1]
 

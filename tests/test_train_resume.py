@@ -18,10 +18,10 @@ from tilscore.errors import ConfigError, DataError
 from tilscore.modelcard import Calibration, ModelConfig, NetConfig
 from tilscore.modelstore import find_model, save_model
 from tilscore.nets import TilNet
-from tilscore.targets import LossConfig
 from tilscore.train import PhantomSetConfig, SetConfig, TrainConfig, train
 from tilscore.train.data import read_sets
 from tilscore.train.folder import check_folder, note_run
+from tilscore.train.targets import LossConfig
 
 CONFIG = Path(__file__).parents[1] / "configs" / "train" / "tiny.yaml"
 

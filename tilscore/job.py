@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,27 +23,24 @@ from tilscore.cells import Cells, read_cells, write_cells
 from tilscore.config import as_values
 from tilscore.errors import DataError, OutputError
 from tilscore.files import sha256, write_json
-from tilscore.geojson import write_cells_geojson
 from tilscore.infer import infer_slide
 from tilscore.info import describe, versions
 from tilscore.labels import Area, Region
 from tilscore.masks import Mask
 from tilscore.outputs import read_notes, update_scores
-from tilscore.overlay import Title, compose, write_overlay
+from tilscore.overlay import Title, compose, draw_panels, write_overlay
 from tilscore.owners import full_path
-from tilscore.panels import draw_panels
+from tilscore.qupath.cells import write_cells_geojson
+from tilscore.qupath.roi import Polygon, read_areas
 from tilscore.raster import Raster, fill_polygons, read_raster, write_raster
 from tilscore.report import write_report
-from tilscore.roi import Polygon, read_areas
+from tilscore.run import Run
 from tilscore.score import Part, read_calibration, read_score, score_with_parts, write_score
 from tilscore.score.parts import as_regions, as_tissue, bed_of, left_out_of
 from tilscore.slide import Slide, SlideSpec
 from tilscore.spatial import spatial_statistics, write_spatial
 from tilscore.stain import read_stain
 from tilscore.tissue import find_tissue
-
-if TYPE_CHECKING:
-    from tilscore.pipeline import Run
 
 ARTEFACTS = {
     "tissue": ("tissue.tif",),

@@ -6,80 +6,20 @@ import contextlib
 import os
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from tilscore.errors import OutputError, TilscoreError, UsageError, printable
 from tilscore.files import write_json
-from tilscore.infer import InferConfig
 from tilscore.job import STAGES, SlideJob, remove_artefacts
-from tilscore.modelstore import DEFAULT_MODEL, Model, find_model
 from tilscore.outputs import summary, update_scores
 from tilscore.owners import full_path, settled
-from tilscore.panels import OverlayConfig
-from tilscore.score import ScoreConfig, failed_row
+from tilscore.run import Run
+from tilscore.score import failed_row
 from tilscore.slide import SlideSpec, open_slide
-from tilscore.spatial import SpatialConfig
-from tilscore.tissue import TissueConfig
-
-if TYPE_CHECKING:
-    from tilscore.backends import Backend
 
 Say = Callable[[str], object]
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Settings of all stages; a YAML file gives any part of them."""
-
-    tissue: TissueConfig = field(default_factory=TissueConfig)
-    infer: InferConfig = field(default_factory=InferConfig)
-    score: ScoreConfig = field(default_factory=ScoreConfig)
-    spatial: SpatialConfig = field(default_factory=SpatialConfig)
-    overlay: OverlayConfig = field(default_factory=OverlayConfig)
-
-
-@dataclass
-class Run:
-    """What all slides of one run share. The network is loaded when the first slide needs it.
-
-    Parameters
-    ----------
-    out : results folder. model_name : as for `modelstore.find_model`. device : as for `backends.pick_device`.
-    backend_name, precision : as for `backends.make_backend`. progress : show a bar.
-    allow_upsampling : take slides coarser than 0.8 um/px. geojson : write `cells.geojson.gz` for QuPath as well.
-    """
-
-    out: Path
-    cfg: RunConfig = field(default_factory=RunConfig)
-    model_name: str = DEFAULT_MODEL
-    device: str = "auto"
-    backend_name: str = "auto"
-    precision: str = "mixed"
-    allow_upsampling: bool = False
-    progress: bool = False
-    geojson: bool = False
-
-    def __post_init__(self) -> None:
-        self.out = Path(self.out)
-
-    @cached_property
-    def model(self) -> Model:
-        return find_model(self.model_name)
-
-    @cached_property
-    def backend(self) -> Backend:
-        from tilscore.backends import make_backend, pick_device
-
-        return make_backend(
-            self.model,
-            pick_device(self.device),
-            turns=self.cfg.infer.turns,
-            backend=self.backend_name,
-            precision=self.precision,  # type: ignore[arg-type]
-        )
 
 
 class Tally(NamedTuple):

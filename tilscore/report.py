@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tilscore.account import REGIONS
 from tilscore.draw import Picture
 from tilscore.errors import printable
 from tilscore.files import write_text
 from tilscore.labels import CELL_COLOURS
 from tilscore.overlay import DISCLAIMER, ScoreLike, Title, headline, in_words, interval_text
-from tilscore.page import NO_DENSITY, count, field_text, number
-from tilscore.panels import CELL_NAMES, Panels
-from tilscore.slidepanel import area_text
+from tilscore.overlay.account import REGIONS
+from tilscore.overlay.page import NO_DENSITY, count, field_text, number
+from tilscore.overlay.panels import CELL_NAMES, Panels
+from tilscore.overlay.slidepanel import area_text
 
 LIMITS = (
     "Cell classes were learned on few fields of breast and of colon. Lymphocytes and stromal cells are those most "

@@ -138,10 +138,11 @@ def stage(args: argparse.Namespace) -> int:
 
 def _stages(args: argparse.Namespace, stages: tuple[str, ...], *, resume: bool = False) -> int:
     if "infer" in stages and args.workers != 0:
-        from tilscore.blockreader import start_loading
+        from tilscore.slide.readahead import start_loading
 
         start_loading()
-    from tilscore.pipeline import Run, RunConfig, aloud, process
+    from tilscore.pipeline import aloud, process
+    from tilscore.run import Run, RunConfig
 
     specs = _specs(args)
     cfg = load_config(RunConfig, args.config) if args.config else RunConfig()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.errors import AnnotationError
-from tilscore.qupath import base_class, mended, object_kind, read_geojson, say_mended
+from tilscore.qupath.objects import base_class, mended, object_kind, read_geojson, say_mended
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from tilscore.evaluate.calibration import bins_of, calibration_error
 from tilscore.evaluate.froc import Froc, froc_of
+from tilscore.evaluate.metrics import N, confusion, judged_tables, scores_of
 from tilscore.evaluate.predict import FieldResult
 from tilscore.evaluate.summary import dice
 from tilscore.labels import Cell
-from tilscore.metrics import N, confusion, judged_tables, scores_of
 
 Weights = NDArray[np.floating]
 T = TypeVar("T", np.int64, np.float64)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from tilscore.evaluate.metrics import claim
 from tilscore.evaluate.predict import FieldResult
 from tilscore.labels import Cell
-from tilscore.metrics import claim
 
 RATES_PER_MM2 = (5, 10, 20, 50, 100, 200, 300)
 """False positives per mm2 at which the sensitivity is read."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tilscore.augment import Crop, plain_crop
 from tilscore.datasets.sample import Sample
 from tilscore.datasets.splits import group_of
+from tilscore.evaluate.metrics import Matches, claim, match
 from tilscore.labels import UNKNOWN, Cell, Region
-from tilscore.metrics import Matches, claim, match
 from tilscore.modelcard import CELL_STRIDE, DETECTION_THRESHOLD, MPP, REGION_STRIDE, Calibration
 from tilscore.peaks import IDENTITY, Candidates, Peaks, find_candidates, lowest_logit, operate, probabilities
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.datasets.sample import Sample
+from tilscore.evaluate.metrics import CellScores, score_cells
 from tilscore.evaluate.predict import FieldResult, by_set, predict_all
 from tilscore.labels import Region
-from tilscore.metrics import CellScores, score_cells
 from tilscore.modelcard import DETECTION_THRESHOLD, Calibration
 from tilscore.peaks import IDENTITY
 

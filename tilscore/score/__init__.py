@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tilscore.bed import BedConfig
+from tilscore.score.bed import BedConfig
 from tilscore.score.calibrated import read_calibration
 from tilscore.score.config import (
     AggregateConfig,

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.bed import window_of
 from tilscore.masks import Mask
 from tilscore.raster import Raster
+from tilscore.score.bed import window_of
 from tilscore.score.config import AggregateConfig
 from tilscore.space import Grid
 

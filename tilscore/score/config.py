@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tilscore.bed import BedConfig
 from tilscore.config import check_ranges
+from tilscore.score.bed import BedConfig
 from tilscore.score.interval import IntervalConfig
 
 

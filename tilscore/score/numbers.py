@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.bed import distance_px, window_of
 from tilscore.cells import Cells
 from tilscore.labels import Cell
 from tilscore.masks import Mask
 from tilscore.raster import Raster
+from tilscore.score.bed import distance_px, window_of
 from tilscore.score.calibrated import read_calibration
 from tilscore.score.compat import area_pct, compat_numbers
 from tilscore.score.config import ScoreConfig

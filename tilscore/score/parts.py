@@ -9,10 +9,10 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.bed import BedConfig, distance_px, find_nests, find_reach, window_of
 from tilscore.labels import Area, Region
 from tilscore.masks import Mask
 from tilscore.raster import Raster
+from tilscore.score.bed import BedConfig, distance_px, find_nests, find_reach, window_of
 from tilscore.score.config import ScoreConfig
 from tilscore.space import BoxUm, Grid
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, replace
 
-from tilscore.bed import BedConfig
 from tilscore.errors import UsageError
+from tilscore.score.bed import BedConfig
 
 
 @dataclass(frozen=True)

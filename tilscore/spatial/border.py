@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.bed import distance_px
 from tilscore.config import check_ranges
 from tilscore.errors import ConfigError
 from tilscore.masks import Mask
+from tilscore.score.bed import distance_px
 from tilscore.score.interval import IntervalConfig, density_interval
 from tilscore.space import Grid
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.errors import ConfigError
-from tilscore.focus import FocusConfig, structure
 from tilscore.labels import Area
 from tilscore.masks import Mask
 from tilscore.raster import Raster
@@ -20,6 +19,7 @@ from tilscore.space import Grid, Window
 from tilscore.stain.vectors import Floats, Stains, Vector, find_stains, optical_density, unmix
 from tilscore.stain.white import GLASS_LEVEL, Colour, glass_of
 from tilscore.tissue import segment
+from tilscore.tissue.focus import FocusConfig, structure
 
 _MARGIN_PX = 16
 """Pixels around a tile whose structure depends on what lies beyond (see `focus.structure`)."""

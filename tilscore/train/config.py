@@ -10,7 +10,7 @@ from tilscore.augment import AugmentConfig
 from tilscore.config import check_ranges
 from tilscore.errors import ConfigError
 from tilscore.modelcard import SIZE_MULTIPLE, NetConfig
-from tilscore.targets import LossConfig
+from tilscore.train.targets import LossConfig
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 

@@ -18,8 +18,8 @@ from tilscore.datasets import Sample, class_map, describe_sets, folds_of, read_s
 from tilscore.datasets.splits import group_of
 from tilscore.errors import ConfigError, DataError
 from tilscore.modelcard import HASH_DIGITS
-from tilscore.targets import encode
 from tilscore.train.config import SetConfig, TrainConfig
+from tilscore.train.targets import encode
 
 _GROUPS = {"patient": "patients (or images, where none is told)", "centre": "centres"}
 

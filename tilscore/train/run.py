@@ -30,8 +30,6 @@ from tilscore.modelcard import ModelConfig
 from tilscore.modelstore import Model, find_model, save_model
 from tilscore.modelstore.store import check_name
 from tilscore.nets import TilNet
-from tilscore.runpictures import draw_curves, draw_examples
-from tilscore.targets import Targets, loss
 from tilscore.train.config import TrainConfig
 from tilscore.train.crossval import inherited_from, learned_with
 from tilscore.train.data import Crops, check_annotated, field_id, make_phantoms, present, read_sets, split
@@ -39,6 +37,8 @@ from tilscore.train.depthwise import speed_up_depthwise
 from tilscore.train.folder import check_fields, check_folder, last_checkpoint, next_log, note_run
 from tilscore.train.imagenet import load_imagenet
 from tilscore.train.observed import observed
+from tilscore.train.pictures import draw_curves, draw_examples
+from tilscore.train.targets import Targets, loss
 from tilscore.train.teachers import Teachers, check_start, check_teachers
 
 _NOT_FOR_USERS = ("LeafSpec", "Total length of .* across ranks is zero", "Checkpoint directory .* is not empty")

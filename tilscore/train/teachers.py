@@ -10,9 +10,9 @@ from torch import Tensor
 from tilscore.datasets import Sample
 from tilscore.errors import ConfigError
 from tilscore.modelstore import find_folder, find_model
-from tilscore.targets import Lesson
 from tilscore.train.crossval import held_out, learned_from
 from tilscore.train.merged import merged
+from tilscore.train.targets import Lesson
 
 
 class Teachers:

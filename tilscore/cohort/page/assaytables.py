@@ -10,7 +10,7 @@ from typing import Any
 from tilscore.cohort.page.told import factors, interval_text, p_text, reason_words
 from tilscore.errors import printable
 from tilscore.inputs.words import several
-from tilscore.page import number
+from tilscore.overlay.page import number
 
 Found = Mapping[str, Any]
 """A row of `assays.json`."""

@@ -34,7 +34,7 @@ from tilscore.errors import printable
 from tilscore.files import write_text
 from tilscore.inputs.words import several
 from tilscore.overlay import in_words
-from tilscore.page import number
+from tilscore.overlay.page import number
 
 TABLES = {
     "slides": "each slide with its score",

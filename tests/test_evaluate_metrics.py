@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tilscore.evaluate.metrics import Matches, match, score_cells
 from tilscore.labels import Cell
-from tilscore.metrics import Matches, match, score_cells
 
 points = st.lists(st.tuples(st.floats(0, 12), st.floats(0, 12)), min_size=0, max_size=5)
 

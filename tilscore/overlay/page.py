@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tilscore.draw import INK, MUTED, PAPER, RULE, ColourScale, badge, font, shorten, wrap
-from tilscore.fieldpanels import FieldPanel
 from tilscore.inputs.words import several
 from tilscore.labels import RGB
-from tilscore.panels import Panels
-from tilscore.slidepanel import Key, Panel, mm2
+from tilscore.overlay.fieldpanels import FieldPanel
+from tilscore.overlay.panels import Panels
+from tilscore.overlay.slidepanel import Key, Panel, mm2
 
 MARGIN = 60
 """White at the left and right of the page, px."""

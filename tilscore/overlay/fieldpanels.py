@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from tilscore.cells import Cells
 from tilscore.draw import PAPER, Picture, cover_of, draw_scale_bar, outline, ring
 from tilscore.labels import CELL_COLOURS, REGION_COLOURS, RGB, Cell, Region
+from tilscore.overlay.views import Field, in_mask
 from tilscore.raster import Raster
 from tilscore.space import Grid, Window
-from tilscore.views import Field, in_mask
 
 BED_LINE: RGB = (20, 20, 20)
 """Colour of the tumour bed's edge, on a white casing."""

@@ -11,7 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.errors import AnnotationError
-from tilscore.qupath import bare, base_class, by_name, mended, object_kind, object_type, read_geojson, say_mended
+from tilscore.qupath.objects import (
+    bare,
+    base_class,
+    by_name,
+    mended,
+    object_kind,
+    object_type,
+    read_geojson,
+    say_mended,
+)
 from tilscore.space import BoxUm, Grid
 
 LARGEST_BYTES = 200_000_000

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilscore.errors import AnnotationError
+from tilscore.qupath.roi import Polygon, read_areas
 from tilscore.raster import fill_polygons
-from tilscore.roi import Polygon, read_areas
 from tilscore.space import BoxUm, Grid
 
 LEVEL0 = Grid(0.5, 2000, 1600)
@@ -145,7 +145,7 @@ def test_a_gzipped_drawing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with pytest.raises(AnnotationError, match="is not GeoJSON") as caught:
             read_roi(path, LEVEL0)
         assert "\n" not in str(caught.value)
-    monkeypatch.setattr("tilscore.roi.LARGEST_BYTES", 5000)
+    monkeypatch.setattr("tilscore.qupath.roi.LARGEST_BYTES", 5000)
     path.write_bytes(gzip.compress(b" " * 5001))
     with pytest.raises(AnnotationError, match=r"too large for a drawing \(found over 5000 bytes unpacked\)"):
         read_roi(path, LEVEL0)

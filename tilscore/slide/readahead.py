@@ -93,7 +93,7 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 def _context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tilscore.blockreader"])
+    context.set_forkserver_preload(["tilscore.slide.readahead"])
     return context
 
 

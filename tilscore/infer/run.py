@@ -1,4 +1,4 @@
-"""Inference as a stage: a slide and its tissue in, cells and regions out.
+"""The loop of inference: blocks of tissue read ahead, given to the network, and put together.
 
 Worker processes read blocks, the backend finds cells in them, and each cell belongs to the one block whose keep
 window holds its centre. Only points and the region map stay, so memory is flat in the size of the slide.
@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tilscore.blockreader import Pixels, read_windows
-from tilscore.blocks import ON_TISSUE, Block, plan_blocks
 from tilscore.cells import Cells
 from tilscore.config import check_ranges
 from tilscore.errors import SlideError
+from tilscore.infer.blocks import ON_TISSUE, Block, plan_blocks
 from tilscore.modelcard import MPP, REGION_STRIDE, StainRange
 from tilscore.raster import Raster
 from tilscore.slide import Slide, SlideSpec
+from tilscore.slide.readahead import Pixels, read_windows
 from tilscore.space import Grid
 from tilscore.stain import GLASS_LEVEL, StainCheck, StainConfig, check_stain, glass_of, normalised, white_table
 from tilscore.stain.white import Colour

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from tilscore import blockreader
 from tilscore.phantom import PhantomConfig, write_phantom
+from tilscore.slide import readahead
 
 
 def test_an_interrupt_is_left_to_the_main_process() -> None:
-    assert blockreader._pool(1).submit(signal.getsignal, signal.SIGINT).result(120) == signal.SIG_IGN
+    assert readahead._pool(1).submit(signal.getsignal, signal.SIGINT).result(120) == signal.SIG_IGN
 
 
 @pytest.mark.skipif(os.name == "nt", reason="processes are looked up as Linux and macOS do")
 def test_readers_end_with_a_main_process_that_is_killed() -> None:
     code = (
-        "import os, signal; from tilscore.blockreader import _pool; "
+        "import os, signal; from tilscore.slide.readahead import _pool; "
         "print(_pool(1).submit(os.getpid).result(), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as main:
@@ -46,7 +46,7 @@ def test_a_script_runs_once(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "print('once')\n"
-        "from tilscore.blockreader import read_windows\n"
+        "from tilscore.slide.readahead import read_windows\n"
         "from tilscore.slide import SlideSpec, open_slide\n"
         f"spec = SlideSpec('a', {str(tmp_path / 'a.tif')!r})\n"
         "slide = open_slide(spec.path)\n"

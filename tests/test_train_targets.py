@@ -15,7 +15,7 @@ from tiny_sets import sample
 from tilscore.augment import plain_crop
 from tilscore.datasets import Sample
 from tilscore.nets import CellMaps
-from tilscore.targets import LossConfig, Targets, encode, loss
+from tilscore.train.targets import LossConfig, Targets, encode, loss
 
 CFG = LossConfig()
 

@@ -7,20 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from tilscore.cells import Cells
 from tilscore.draw import INK, MUTED, PAPER, RULE, font, shorten, wrap
 from tilscore.errors import printable
-from tilscore.fieldpanels import SlideView
 from tilscore.files import replacing
 from tilscore.labels import RGB
-from tilscore.page import MARGIN, WASH, blank, count, field_rows, number, slide_rows
-from tilscore.panels import OverlayConfig, Panels, draw_panels
-from tilscore.raster import Raster
-from tilscore.slidepanel import area_text
+from tilscore.overlay.page import MARGIN, WASH, blank, count, field_rows, number, slide_rows
+from tilscore.overlay.panels import OverlayConfig, Panels
+from tilscore.overlay.slidepanel import area_text
 
 DISCLAIMER = "Research use only. Not a medical device."
 _RED: RGB = (176, 32, 40)
@@ -78,30 +73,6 @@ class Title:
     """um per pixel of level 0."""
     mpp_source: str
     """Where `mpp_um` comes from, e.g. `openslide.mpp-x` or `given`."""
-
-
-def draw_overlay(
-    slide: SlideView,
-    cells: Cells,
-    regions: Raster,
-    tissue: Raster,
-    score: ScoreLike,
-    cfg: OverlayConfig | None = None,
-    *,
-    title: Title,
-    bed: NDArray[np.bool_] | None = None,
-) -> Image.Image:
-    """Draw the page of one slide; parameters as for `draw_panels`, errors too.
-
-    Returns
-    -------
-    An RGB image, `cfg.width_px` wide.
-    """
-    cfg = cfg or OverlayConfig()
-    ok = score.status == "ok"
-    lowest = float(score.constants.get("min_prob", 0.0))
-    panels = draw_panels(slide, cells, regions, tissue, cfg, bed=bed, evaluable=ok, min_prob=lowest, cores=score.cores)
-    return compose(panels, score, title, cfg)
 
 
 def compose(panels: Panels, score: ScoreLike, title: Title, cfg: OverlayConfig | None = None) -> Image.Image:

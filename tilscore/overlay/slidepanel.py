@@ -20,11 +20,11 @@ from tilscore.draw import (
     outline,
     ring,
 )
-from tilscore.fieldpanels import BED_LINE, Maps
 from tilscore.labels import AREA_COLOURS, RGB, Area
+from tilscore.overlay.fieldpanels import BED_LINE, Maps
+from tilscore.overlay.views import Field
 from tilscore.raster import Raster
 from tilscore.space import BoxUm, Window
-from tilscore.views import Field
 
 TISSUE_LINE: RGB = (0, 150, 200)
 LEFT_OUT: RGB = (230, 120, 0)

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tilscore.bed import distance_px, find_nests, find_reach
 from tilscore.cells import Cells
 from tilscore.errors import UsageError
 from tilscore.labels import Area, Region
 from tilscore.raster import Raster
 from tilscore.score import BedConfig, Score, ScoreConfig, score_with_parts
+from tilscore.score.bed import distance_px, find_nests, find_reach
 from tilscore.score.recount import Recount
 from tilscore.space import BoxUm, Grid
 

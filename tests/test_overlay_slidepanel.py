@@ -10,7 +10,7 @@ import pytest
 from test_overlay import SMALL, a_slide, maps
 
 from tilscore.cells import Cells
-from tilscore.panels import draw_panels
+from tilscore.overlay.panels import draw_panels
 from tilscore.slide import open_slide
 
 

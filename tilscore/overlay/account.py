@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tilscore.fieldpanels import Maps
 from tilscore.labels import Area, Cell, Region
+from tilscore.overlay.fieldpanels import Maps
+from tilscore.overlay.views import in_mask
 from tilscore.raster import Raster
 from tilscore.space import Grid
-from tilscore.views import in_mask
 
 REGIONS = (Region.TUMOUR, Region.STROMA, Region.NECROSIS, Region.FAT, Region.OTHER)
 """Regions in the order in which they are shown."""

@@ -12,7 +12,16 @@ from tilscore.datasets import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.labels import CELL_COLOURS, Cell
 from tilscore.nets import TilNet
-from tilscore.runpictures import _curves, _figure, _lines, _middle, _read_log, _shown_scores, draw_curves, draw_examples
+from tilscore.train.pictures import (
+    _curves,
+    _figure,
+    _lines,
+    _middle,
+    _read_log,
+    _shown_scores,
+    draw_curves,
+    draw_examples,
+)
 
 
 def write_log(folder: Path, rows: str) -> None:

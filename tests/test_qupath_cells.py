@@ -12,8 +12,8 @@ import pytest
 
 from tilscore.cells import Cells
 from tilscore.errors import OutputError
-from tilscore.geojson import write_cells_geojson
 from tilscore.labels import CELL_COLOURS, Cell
+from tilscore.qupath.cells import write_cells_geojson
 from tilscore.space import BoxUm, Grid
 
 LEVEL0 = Grid(0.25, 80_000, 60_000)

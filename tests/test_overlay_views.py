@@ -8,8 +8,8 @@ from slidemaps import cells_at, lattice, maps
 
 from tilscore.cells import Cells
 from tilscore.labels import Area, Cell, Region
+from tilscore.overlay.views import FieldConfig, MapConfig, choose_fields, evaluable_stroma, til_density_map
 from tilscore.space import Grid
-from tilscore.views import FieldConfig, MapConfig, choose_fields, evaluable_stroma, til_density_map
 
 
 def test_uniform_density_gives_a_flat_map_equal_to_it():
