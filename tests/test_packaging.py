@@ -67,13 +67,16 @@ def test_the_wheel_has_models_settings_templates_and_terms(built: tuple[Path, Pa
     assert "research" in metadata["License-Expression"], "the weights in it are not for every use"
 
 
-def test_doctor_tells_of_a_library_that_cannot_be_loaded(tmp_path: Path) -> None:
-    """Where tiatoolbox has brought the OpenCV of desktops to a machine without one, nothing else of tilscore starts."""
+@pytest.mark.parametrize("verb", ["doctor", "run"])
+def test_a_library_that_cannot_be_loaded_is_told(tmp_path: Path, verb: str) -> None:
+    """Where tiatoolbox has brought the OpenCV of desktops to a machine without one, nothing but the doctor works."""
     said = "libGL.so.1: cannot open shared object file"
     (tmp_path / "cv2.py").write_text(f"raise ImportError({said!r})")
     path = os.pathsep.join([str(tmp_path), str(REPO)])
-    command = [sys.executable, "-m", "tilscore", "doctor"]
+    rest = [] if verb == "doctor" else ["a.svs", "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "tilscore", verb, *rest]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"FAIL opencv: {said}; pip uninstall" in done.stdout
+    told = f"FAIL opencv: {said}; pip uninstall" if verb == "doctor" else f"(found {said}); `tilscore doctor` tells"
+    assert told in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

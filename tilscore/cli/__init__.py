@@ -32,6 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TilscoreError as err:
         print(f"tilscore: error: {err}", file=sys.stderr)
         return 2 if isinstance(err, UsageError | ConfigError | ModelError) else 1
+    except ImportError as err:
+        if (err.name or "").startswith("tilscore"):
+            raise  # no library of others, but a mistake of this package
+        do = "`tilscore doctor` tells what this machine lacks, and what to do"
+        print(f"tilscore: error: {TilscoreError('a library cannot be loaded', found=err, do=do)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("tilscore: stopped", file=sys.stderr)
         return 130
