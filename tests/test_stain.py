@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from tilscore.backends.torch_backend import TorchBackend
 from tilscore.config import as_values, parse_config
 from tilscore.datasets.sample import Sample
-from tilscore.datasets.stainrange import stain_range_of
 from tilscore.infer import InferConfig, infer_slide
 from tilscore.labels import Area, Cell
 from tilscore.modelcard import ModelConfig, StainLimit, StainRange
@@ -44,6 +43,7 @@ from tilscore.stain import (
 )
 from tilscore.stain.limits import COMPARED
 from tilscore.tissue import find_tissue
+from tilscore.train.stainrange import stain_range_of
 
 RUIFROK = Stains((0.651, 0.701, 0.290), (0.0705, 0.9920, 0.1047))
 """Ruifrok and Johnston 2001, Table 1: haematoxylin and eosin."""

@@ -22,7 +22,6 @@ from torch.utils.data import DataLoader
 
 from tilscore.backends import native_bfloat16, pick_device
 from tilscore.datasets import Sample
-from tilscore.datasets.stainrange import with_stain_range
 from tilscore.errors import ConfigError
 from tilscore.evaluate import evaluate_net, flat_scores
 from tilscore.files import write_json
@@ -38,6 +37,7 @@ from tilscore.train.folder import check_fields, check_folder, last_checkpoint, n
 from tilscore.train.imagenet import load_imagenet
 from tilscore.train.observed import observed
 from tilscore.train.pictures import draw_curves, draw_examples
+from tilscore.train.stainrange import with_stain_range
 from tilscore.train.targets import Targets, loss
 from tilscore.train.teachers import Teachers, check_start, check_teachers
 
