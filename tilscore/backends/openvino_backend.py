@@ -77,6 +77,9 @@ def convert(net: nn.Module) -> ov.Model:
     whole = FromPixels()
     whole.net = net.eval().cpu()
     # Traced on a small example, then freed of its size: tracing at full size would take GBs.
-    graph = ov.convert_model(whole, example_input=torch.zeros((1, SIZE_MULTIPLE, SIZE_MULTIPLE, 3), dtype=torch.uint8))
+    example = torch.zeros((1, SIZE_MULTIPLE, SIZE_MULTIPLE, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        traced = torch.jit.trace(whole, example, check_trace=False)  # tests compare the graph with the network
+    graph = ov.convert_model(traced, example_input=example)
     graph.reshape([1, -1, -1, 3])
     return graph
