@@ -109,12 +109,36 @@ def test_biopsies_name_the_models_of_their_scores() -> None:
     assert table["model"].tolist() == ["a@1;b@2", ""]
     assert models_of(table) == {"a@1": 1, "b@2": 1}
     (note,) = model_notes(table)
-    assert "a@1 (1 biopsies), b@2 (1 biopsies)" in note
+    assert "a@1 (1 biopsy), b@2 (1 biopsy)" in note
     old = biopsies(**slide([1, 2], [1, 1]), patient_id=["P1", "P2"])
     assert old["model"].tolist() == ["", ""]
     assert models_of(old) == models_of(old.drop(columns="model")) == {"not stated": 2}
     assert model_notes(old) == []
     assert len(model_notes(old.assign(model=["a@1", ""]))) == 1
+
+
+def test_biopsies_name_the_settings_and_versions_of_their_scores() -> None:
+    where = {"patient_id": ["P1", "P1", "P2", "P3"], "model": ["a@1"] * 4}
+    made = {"settings": ["s1", "s1", "s2", ""], "version": ["1", "2", "2", ""]}
+    table = biopsies(**slide([1, 2, 3, 4], [1, 1, 1, 1]), **where, **made)
+    assert table["settings"].tolist() == ["s1", "s2", ""]
+    assert table["version"].tolist() == ["1;2", "2", ""]
+    settings, versions = model_notes(table)
+    assert "Several settings scored these biopsies: s1 (1 biopsy), s2 (1 biopsy), not stated (1 biopsy)" in settings
+    assert "Several versions of tilscore scored these biopsies: 2 (2 biopsies), 1 (1 biopsy)" in versions
+    alike = table.assign(settings=["s1", "", "s1"], version="")
+    assert model_notes(alike) == [], "what is not stated may be the same"
+
+
+def test_biopsies_tell_what_is_to_know_of_their_slides() -> None:
+    """The codes of what was pooled; of a biopsy without a score, of the slides that tell why."""
+    status = ["ok", "ok", "failed", "not_evaluable", "failed"]
+    reasons = ["blurred;wide_interval", "wide_interval", "mpp", "no_tumour", "slide_unreadable"]
+    where = {"patient_id": ["P1", "P1", "P1", "P2", "P2"], "status": status}
+    table = biopsies(**slide([1] * 5, [1] * 5), **where, reasons=reasons)
+    assert table["status"].tolist() == ["ok", "not_evaluable"]
+    assert table["reasons"].tolist() == ["blurred;wide_interval", "no_tumour"]
+    assert biopsies(**slide([1], [1]))["reasons"].tolist() == [""]
 
 
 def test_a_model_of_the_manifest_does_not_hide_that_of_the_scores(tmp_path: Path) -> None:

@@ -8,18 +8,20 @@ import re
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from beds import maps, score_slide, spread, tils, with_nest
 
 from tilscore.cells import Cells, write_cells
+from tilscore.config import as_values
 from tilscore.errors import DataError, OutputError, TilscoreError, UsageError
 from tilscore.labels import Cell
-from tilscore.outputs import update_scores
+from tilscore.outputs import settings_of, update_scores, version_of
 from tilscore.pipeline import process
 from tilscore.raster import write_raster
-from tilscore.run import Run
+from tilscore.run import Run, RunConfig
 from tilscore.score import (
     COLUMNS,
     COLUMNS_1,
@@ -78,6 +80,53 @@ def test_a_table_of_version_1_gets_the_new_columns(tmp_path: Path) -> None:
         ("a", "12.00", ""),
         ("b", "", ""),
     ]
+
+
+@pytest.mark.parametrize("n", [len(COLUMNS) - 2, len(COLUMNS) - 1])
+def test_a_table_without_the_last_columns_gets_them(tmp_path: Path, n: int) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text(",".join(COLUMNS[:n]) + "\n" + ",".join(["a", "failed", "mpp", *[""] * (n - 3)]) + "\n")
+    update_scores(path, [failed_row("b", "mpp")])
+    assert [(list(r), r["slide_id"]) for r in read_rows(path)] == [(list(COLUMNS), "a"), (list(COLUMNS), "b")]
+    path.write_text(",".join(COLUMNS[1:n]) + "\n")
+    with pytest.raises(OutputError, match="not a table of this version"):
+        update_scores(path, [])
+
+
+def made_with(cfg: RunConfig, *, roi: str | None = None, calibration: str | None = None) -> dict[str, Any]:
+    """The notes of a run with these settings, as far as `settings_of` asks them."""
+    made: dict[str, Any] = {stage: {stage: as_values(getattr(cfg, stage))} for stage in ("tissue", "infer", "score")}
+    made["infer"] |= {"model": "m@1", "precision": "mixed"}
+    made["score"] |= {"roi": roi, "calibration": calibration, "site": "breast"}
+    return {
+        "made_with": made,
+        "made_by": {"tissue": "tilscore 0.1.0", "infer": "tilscore 0.1.0", "score": "tilscore 2"},
+    }
+
+
+def test_settings_have_one_name_wherever_a_slide_is_scored() -> None:
+    cfg = RunConfig()
+    here = settings_of(made_with(cfg))
+    assert re.fullmatch("s[0-9a-f]{8}", here)
+    assert version_of(made_with(cfg)) == "0.1.0+2"
+    away = replace(cfg, score=replace(cfg.score, calibration=Path("/a/c.json")))
+    moved = replace(cfg, score=replace(cfg.score, calibration=Path("/b/c.json")))
+    assert settings_of(made_with(away, calibration="1")) == settings_of(made_with(moved, calibration="1"))
+    alike = [
+        made_with(cfg, roi="f00"),
+        made_with(replace(cfg, infer=replace(cfg.infer, block_um=512.0))),
+        made_with(replace(cfg, spatial=replace(cfg.spatial, seed=9))),
+    ]
+    assert {settings_of(notes) for notes in alike} == {here}
+    others = [
+        made_with(away, calibration="1"),
+        made_with(away, calibration="2"),
+        made_with(replace(cfg, score=replace(cfg.score, edge_um=50.0))),
+        made_with(replace(cfg, infer=replace(cfg.infer, turns=4))),
+        made_with(replace(cfg, tissue=replace(cfg.tissue, min_od=0.02))),
+    ]
+    assert len({here, *map(settings_of, others)}) == 6
+    assert settings_of({}) == version_of({}) == settings_of({"made_with": {"tissue": {}}}) == ""
 
 
 def test_the_table_keeps_one_row_a_slide(tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ import numpy as np
 import openslide
 import pytest
 
-from tilscore import NOTE, cli
+from tilscore import NOTE, __version__, cli
 from tilscore.cells import read_cells
 from tilscore.cli import main
 from tilscore.job import ARTEFACTS
 from tilscore.modelstore import list_models
+from tilscore.outputs import settings_of
 from tilscore.overlay.slidepanel import area_text
 from tilscore.phantom import PhantomConfig, write_phantom
 from tilscore.raster import MADE_BY
@@ -29,7 +30,8 @@ from tilscore.raster import MADE_BY
 COLUMNS = (
     "slide_id,status,reasons,til_density_per_mm2,stil_area_pct,n_tils,stroma_mm2,tumour_mm2,tissue_mm2,"
     "mpp_um,mpp_source,model,seconds,til_density_low,til_density_high,stil_area_low,stil_area_high,"
-    "infiltrated_area_pct,calibrated_stil_pct,itil_density_per_mm2,contact_itil_density_per_mm2,n_cores,site,specimen"
+    "infiltrated_area_pct,calibrated_stil_pct,itil_density_per_mm2,contact_itil_density_per_mm2,n_cores,site,specimen,"
+    "settings,version"
 )
 
 
@@ -65,6 +67,9 @@ def test_the_score_is_near_the_truth(phantom: Path, done: Path) -> None:
     assert float(row["stroma_mm2"]) == pytest.approx(truth["stroma_mm2"], rel=0.15)
     assert float(row["tissue_mm2"]) == pytest.approx(truth["tissue_mm2"], rel=0.05)
     assert row["model"].startswith("tilscore-lite@")
+    notes = json.loads((done / "ph" / "provenance.json").read_text())
+    assert (row["settings"], row["version"]) == (settings_of(notes), __version__)
+    assert row["settings"]
 
 
 def test_every_artefact_is_there_and_opens(done: Path) -> None:

@@ -27,7 +27,7 @@ from tilscore.infer import infer_slide
 from tilscore.info import describe, versions
 from tilscore.labels import Area, Region
 from tilscore.masks import Mask
-from tilscore.outputs import read_notes, update_scores
+from tilscore.outputs import read_notes, settings_of, update_scores, version_of
 from tilscore.overlay import Title, compose, draw_panels, write_overlay
 from tilscore.owners import full_path
 from tilscore.qupath.cells import write_cells_geojson
@@ -224,6 +224,8 @@ class SlideJob:
             mpp_source=self.slide.mpp_source,
             model=self.notes.get("model", {}).get("ident", ""),
             seconds=round(sum(self.notes.get("seconds", {}).values()), 2),
+            settings=settings_of(self.notes),
+            version=version_of(self.notes),
         )
 
     @property

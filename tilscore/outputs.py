@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Collection
@@ -30,6 +31,8 @@ _DIGITS = {
     "itil_density_per_mm2": 2,
     "contact_itil_density_per_mm2": 2,
 }
+_SCORED_BY = ("tissue", "infer", "score")
+"""Stages that a score depends on."""
 _LOCK_S = 60.0
 """How long one run waits for another that writes the same table; writing takes milliseconds."""
 
@@ -92,7 +95,8 @@ def _read(path: Path) -> list[dict[str, str]]:
         raise OutputError("cannot be read", where=path, found=err, do=do) from err
     if not names and not rows:  # an empty file: nothing is lost
         return []
-    if names not in (COLUMNS_1, COLUMNS) or any(set(row) != set(names) for row in rows):
+    known = names == COLUMNS[: len(names)] and len(names) >= len(COLUMNS_1)
+    if not known or any(set(row) != set(names) for row in rows):
         raise OutputError("is not a table of this version", where=path, found=list(names), do=do)
     return [{name: row.get(name, "") for name in COLUMNS} for row in rows]
 
@@ -136,3 +140,30 @@ def read_notes(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return notes if isinstance(notes, dict) else {}
+
+
+def settings_of(notes: dict[str, Any]) -> str:
+    """A short hash of the settings behind a score, "" where the notes do not tell them.
+
+    Two slides have the same where their tissue, cells and score were made with the same settings, as all centres of a
+    study should. What is a slide's own (site, specimen, drawn areas), where a calibration lies (its content
+    counts), how the work was cut up and what computed it do not enter; the model has a column of its own.
+
+    Parameters
+    ----------
+    notes : `provenance.json`, as from `read_notes`.
+    """
+    made = notes.get("made_with", {})
+    if not all(stage in made for stage in _SCORED_BY):
+        return ""
+    entering = {stage: dict(made[stage].get(stage, {})) for stage in _SCORED_BY}
+    for name in ("block_um", "workers"):
+        entering["infer"].pop(name, None)
+    entering["score"]["calibration"] = made["score"].get("calibration")
+    return "s" + hashlib.sha256(json.dumps(entering, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def version_of(notes: dict[str, Any]) -> str:
+    """Version of tilscore that made a score, several joined by `+`; "" where the notes do not tell."""
+    by = notes.get("made_by", {})
+    return "+".join(sorted({by[stage].removeprefix("tilscore ") for stage in _SCORED_BY if stage in by}))

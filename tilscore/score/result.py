@@ -35,8 +35,10 @@ COLUMNS = (
     "n_cores",
     "site",
     "specimen",
+    "settings",
+    "version",
 )
-"""Columns of `scores.csv`."""
+"""Columns of `scores.csv`; a later layout only adds some at the end."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +118,22 @@ class Score:
     def stil_area_high(self) -> float | None:
         return self.bound("stil_area_pct", "high")
 
-    def row(self, slide_id: str, *, mpp_um: float, mpp_source: str, model: str, seconds: float) -> dict[str, Any]:
+    def row(
+        self,
+        slide_id: str,
+        *,
+        mpp_um: float,
+        mpp_source: str,
+        model: str,
+        seconds: float,
+        settings: str = "",
+        version: str = "",
+    ) -> dict[str, Any]:
         """The slide's row of `scores.csv`."""
         values = {name: getattr(self, name) for name in COLUMNS if hasattr(self, name)}
         values["reasons"] = ";".join(self.reasons)
         values |= {"slide_id": slide_id, "mpp_um": mpp_um, "mpp_source": mpp_source}
-        return values | {"model": model, "seconds": seconds}
+        return values | {"model": model, "seconds": seconds, "settings": settings, "version": version}
 
 
 def failed_row(slide_id: str, code: str) -> dict[str, Any]:

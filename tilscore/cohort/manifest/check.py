@@ -23,7 +23,7 @@ _RESULT_NAMES = """
     infiltrated_area_pct infiltrated_area_low infiltrated_area_high calibrated_stil_pct calibrated_stil_low
     calibrated_stil_high itil_density_per_mm2 itil_density_low itil_density_high contact_itil_density_per_mm2 n_tils
     n_cores stroma_mm2 tumour_mm2 tissue_mm2 mpp_um mpp_source model seconds n_slides n_blocks n_not_evaluable n_failed
-    n_unscored slide_ids
+    n_unscored slide_ids settings version
 """
 RESULT_NAMES = frozenset(_RESULT_NAMES.split())
 """Columns of `scores.csv` and `biopsies.csv`, whose names a manifest's own columns cannot have."""

@@ -34,6 +34,8 @@ _ALWAYS = (
     "itil_density_per_mm2",
 )
 _SUMS = ("n_tils", "stroma_mm2", "tumour_mm2", "tissue_mm2")
+MADE_WITH = ("model", "settings", "version")
+"""Columns of `scores.csv` that tell what a score was made with."""
 _NOT_POOLED = {"mpp_um", "seconds"}
 _STATES = ("not_evaluable", "failed", "unscored")
 _NOT_SAID = (*KEY, "slide_id", "path", "roi", "mpp", "line", "stain")
@@ -117,7 +119,8 @@ def pool_biopsies(manifest: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     slides of other stains are no part of it. Sums: TILs and areas. The density is TILs over stroma, the shares are
     means weighted by stroma, the density in tumour weighted by tumour; a mean is NaN where a slide lacks the value.
     `n_cores` is the sum over blocks of the most cores on one of its slides, as the slides of a block show the same.
-    `specimen` and `site` are `mixed` where the slides differ. `model` names the models that scored the pooled slides.
+    `specimen` and `site` are `mixed` where the slides differ. `model`, `settings` and `version` name all that scored
+    the pooled slides; `reasons` holds the codes of these slides, or where none has a score of those that tell why.
 
     Intervals (95 %): with weights w (share of the area), estimates t and limits l, u of the slides,
     low = T - sqrt(sum over blocks (sum over slides of the block w (t - l))^2) and likewise for high, T = sum w t. This
@@ -144,11 +147,13 @@ def pool_biopsies(manifest: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     state_of = [(said[f"n_{s}"] > 0).to_numpy() for s in _STATES]
     said["status"] = np.select([(said["n_slides"] > 0).to_numpy(), *state_of], ["ok", *_STATES], "unscored")
     ok = slides[slides["status"] == "ok"]
-    said["model"] = _said(ok.groupby(KEY, sort=False), ["model"])["model"] if "model" in ok else ""
-    said["model"] = said["model"].fillna("")
+    for name in MADE_WITH:
+        said[name] = _said(ok.groupby(KEY, sort=False), [name])[name] if name in ok else ""
+        said[name] = said[name].fillna("")
+    said["reasons"] = _reasons(slides.merge(said["status"].rename("of_biopsy"), left_on=KEY, right_index=True))
     pooled = _numbers_of(ok, scores)
     table = said.join(pooled).reset_index()
-    first = [c for c in ("patient_id", "timepoint", "status", *COLUMNS[4:], "model", *_STATE_COLUMNS) if c in table]
+    first = [c for c in ("patient_id", "timepoint", "status", *COLUMNS[4:], *MADE_WITH, *_STATE_COLUMNS) if c in table]
     measured = list(pooled.columns)
     rest = [c for c in table.columns if c not in (*first, *measured)]
     return _in_order(pd.DataFrame(table[[*first, *measured, *rest]]))
@@ -167,7 +172,16 @@ def with_scores(listed: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     return table.merge(scores.drop(columns=clash), on="slide_id", how="left", validate="one_to_one")
 
 
-_STATE_COLUMNS = ("n_slides", "n_not_evaluable", "n_failed", "n_unscored", "n_blocks")
+def _reasons(slides: pd.DataFrame) -> pd.Series:
+    """For each biopsy the codes of the slides that its status is about, each once, in the order in which they come."""
+    about = slides[slides["status"] == slides["of_biopsy"]]
+    codes = (about["reasons"] if "reasons" in about else about["status"].map(lambda _: "")).fillna("").astype(str)
+    return codes.groupby([about[k] for k in KEY], sort=False).agg(
+        lambda texts: ";".join(dict.fromkeys(code for text in texts for code in text.split(";") if code))
+    )
+
+
+_STATE_COLUMNS = ("reasons", "n_slides", "n_not_evaluable", "n_failed", "n_unscored", "n_blocks")
 
 
 def _in_order(table: pd.DataFrame) -> pd.DataFrame:
