@@ -48,6 +48,7 @@ TABLES = {
     "sensitivity": "other definitions and choices of pairs",
     "ranks": "how unusual each patient is",
     "shortlist": "the most unusual patients",
+    "centres": "each centre's level against the others'",
     "assays": "tests of other assays",
     "joined": "scores and other assays, one row a patient",
     "km": "survival curves",
@@ -55,7 +56,7 @@ TABLES = {
 }
 BOOKS = {
     "tables": "the tables of the analysis as sheets",
-    "rank": "ranks and shortlist as sheets",
+    "rank": "ranks, shortlist and centres as sheets",
     "assays": "the tables of the assays as sheets",
 }
 LIMITS = (
@@ -66,7 +67,7 @@ LIMITS = (
     "tumour, nor the error of the model that finds the cells.",
     "The scores were not validated for clinical use. A pathologist must look at the slides' reports first.",
 )
-_OF_VERBS = {"rank": ("ranks", "shortlist"), "assays": ("assays", "joined", "km", "cox")}
+_OF_VERBS = {"rank": ("ranks", "shortlist", "centres"), "assays": ("assays", "joined", "km", "cox")}
 """Tables of other verbs."""
 N_ROWS = 25
 """Rows that a table of another verb shows before the rest is folded away."""

@@ -12,6 +12,8 @@ import pandas as pd
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, scores_file
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.paired.missing import later_timepoints
+from tilscore.cohort.rank.cautions import add_cautions
+from tilscore.cohort.rank.centres import centre_notes, centre_table
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.cohort.rank.expected import CHANGE_SIDES, LEVEL_SIDES
 from tilscore.cohort.rank.reasons import reasons
@@ -38,7 +40,7 @@ _WHO = ["patient_id", "kind", "timepoint", "centre", "arm", "response", "specime
 _VALUES = ["value", "value_low", "value_high", "unit"]
 _PLACES = [n + e for n in ("percentile", "percentile_adjusted", "percentile_alike") for e in ("", "_low", "_high")]
 _REST = ["n_reference", "n_reference_adjusted", "n_alike", "adjusted_for", "not_adjusted_because", "interval_from"]
-_FLAGS = ["robust_z", "robust_z_sure", "shrunk_z", "z_basis", "outlier", "outlier_sure", "status", "reason"]
+_FLAGS = ["robust_z", "robust_z_sure", "shrunk_z", "z_basis", "outlier", "outlier_sure", "cautions", "status", "reason"]
 COLUMNS = [*_WHO, *_VALUES, *_PLACES, *_REST, *_FLAGS]
 
 
@@ -58,7 +60,7 @@ def rank(
 ) -> dict[str, Any]:
     """The verb: place each patient in a reference cohort and write its tables.
 
-    Writes `ranks.csv`, `shortlist.csv`, both as sheets of `rank.xlsx`, and `rank.json`.
+    Writes `ranks.csv`, `shortlist.csv`, `centres.csv`, all as sheets of `rank.xlsx`, and `rank.json`.
 
     Parameters
     ----------
@@ -85,6 +87,7 @@ def rank(
     others, said, files = read_reference(reference, reference_results, mine)
     ranks, about = rank_tables(mine, others, cfg)
     short = shortlist(ranks, n, direction=direction, by=by)
+    centres = centre_table(level_table(mine, cfg), level_table(others, cfg), cfg)
     given = {"manifest": Path(manifest), "scores": scores_file(results), **files}
     result = {
         "schema_version": SCHEMA_VERSION,
@@ -92,12 +95,13 @@ def rank(
         "settings": as_values(cfg) | {"n": n, "direction": direction, "by": by, "outlier_z": OUTLIER_Z},
         "reference": about,
         "counts": _counts(ranks),
-        "notes": [*notes, *said, *_notes(ranks, about, is_own=reference is None)],
+        "notes": [*notes, *said, *_notes(ranks, about, is_own=reference is None), *centre_notes(centres, cfg)],
+        "centres": plain_rows(centres),
         "shortlist": plain_rows(short),
         "ranks": plain_rows(ranks),
     }
     result = dict(plain(result))
-    write_tables(Path(out), {"ranks": ranks, "shortlist": short}, "rank")
+    write_tables(Path(out), {"ranks": ranks, "shortlist": short, "centres": centres}, "rank")
     write_json(Path(out) / "rank.json", result)
     return result
 
@@ -141,7 +145,8 @@ def rank_tables(
         parts.append(_rows(here, stand(here, ref, cfg), "change", cfg))
     known = [part.astype(object) for part in parts if len(part)]
     table = pd.concat(known, ignore_index=True) if known else pd.DataFrame(columns=COLUMNS)
-    return table.reindex(columns=COLUMNS).infer_objects(), about
+    table = add_cautions(table.reindex(columns=COLUMNS).infer_objects(), mine, others, cfg)
+    return table, about
 
 
 def _rows(targets: pd.DataFrame, found: list[dict[str, Any]], kind: str, cfg: RankConfig) -> pd.DataFrame:
@@ -236,6 +241,11 @@ def _notes(ranks: pd.DataFrame, about: dict[str, dict[str, Any]], *, is_own: boo
         missing = [*one["not_adjusted_for"], *one["too_few_of"]]
         if missing and name in set(placed["kind"] + " " + placed["timepoint"]):
             notes.append(f"{name}: the reference is too small to adjust for {', '.join(missing)}.")
+        lack = placed[(placed["kind"] + " " + placed["timepoint"] == name) & placed["percentile_adjusted"].isna()]
+        lack = lack[lack["not_adjusted_because"].astype(str).str.startswith("too few reference patients with")]
+        if len(lack):
+            why = "; ".join(f"{said} ({n})" for said, n in lack["not_adjusted_because"].value_counts().items())
+            notes.append(f"{name}: {len(lack)} placed without adjustment: {why.replace('_', ' ')}.")
     for (kind, time), rows in ranks.groupby(["kind", "timepoint"], sort=False):
         if (rows["status"] != "ok").any():
             notes.append(f"{kind} {time}: {_unplaced(rows)}.")

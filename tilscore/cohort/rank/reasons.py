@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
-from tilscore.cohort.manifest.pool import MIXED
-from tilscore.cohort.paired.pairs import UNKNOWN, is_known
-
-SMALL_STROMA_MM2 = 0.5
-"""Below, a biopsy shows too few fields for its density to be taken at face value."""
-WIDE = 4.0
-"""Upper over lower limit of a density from which its interval is called wide."""
-NARROW_PER_MM2 = 100.0
-"""An interval of less than this from end to end is never called wide: near 0 every ratio is large."""
+from tilscore.cohort.rank.cautions import SEPARATOR
+from tilscore.cohort.rank.cautions import number as _number
 
 EXTREME_PCT = 10.0
 """Within so many percent of either end, what else was measured of the patient is told too."""
@@ -30,10 +21,7 @@ def reasons(row: pd.Series, of_patient: pd.DataFrame) -> str:
     said = [*_place(row), *_outlier(row)]
     for _, other in of_patient[(of_patient["kind"] != row["kind"]) & (of_patient["status"] == "ok")].iterrows():
         said += _place(other)[:1] if _is_extreme(other) else []
-    first = of_patient[(of_patient["kind"] == "level") & (of_patient["timepoint"] == "baseline")]
-    if row["kind"] == "change" and len(first):
-        said += _sampling(first.iloc[0], " at baseline")
-    return "; ".join([*said, *_caution(row)])
+    return "; ".join([*said, *(f"caution: {text}" for text in row["cautions"].split(SEPARATOR) if text)])
 
 
 def _is_extreme(row: pd.Series) -> bool:
@@ -80,10 +68,6 @@ def _percent(value: float) -> str:
     return f"{value:.0f}" if value <= 99 or value == 100 else f"{value:.1f}".removesuffix(".0")
 
 
-def _number(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
-
-
 def _listed(words: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
@@ -95,30 +79,3 @@ def _outlier(row: pd.Series) -> list[str]:
     sure = "" if pd.isna(row["robust_z_sure"]) else sure
     side = "above" if row["robust_z"] > 0 else "below"
     return [f"outlier: {abs(row['robust_z']):.1f} robust SDs {side} the median{sure}"]
-
-
-def _sampling(row: pd.Series, when: str = "") -> list[str]:
-    said: list[str] = []
-    area: Any = row["stroma_mm2"]
-    if pd.notna(area) and area < SMALL_STROMA_MM2:
-        said.append(f"caution: only {area:.2g} mm2 of stroma{when}")
-    for name in ("specimen", "site"):
-        if not is_known(row[name]):
-            said.append(f"caution: {name} {row[name] if row[name] == MIXED else UNKNOWN}{when}")
-    return said
-
-
-def _caution(row: pd.Series) -> list[str]:
-    said = _sampling(row)
-    low, high = row["value_low"], row["value_high"]
-    if pd.isna(low) or pd.isna(high):
-        said.append("caution: no interval of its own")
-    elif row["unit"] in ("TILs/mm2", "ratio") and high > WIDE * max(low, 1e-9) and not _is_narrow(row):
-        said.append(f"caution: wide interval ({_number(low)} to {_number(high)} {row['unit']})")
-    if pd.isna(row["percentile_adjusted"]) and row["not_adjusted_because"]:
-        said.append(f"caution: not adjusted ({row['not_adjusted_because']})")
-    return said
-
-
-def _is_narrow(row: pd.Series) -> bool:
-    return bool(row["unit"] == "TILs/mm2" and row["value_high"] - row["value_low"] < NARROW_PER_MM2)

@@ -49,11 +49,28 @@ def read_reference(
     notes += spelled_otherwise(kept["patient_id"], mine["patient_id"], told)
     models = models_of(mine) | models_of(kept)
     _of_one_model(models, path)
-    said = "Not every score names its model. The reference must have been scored with the same model and settings"
-    if NOT_STATED not in models:
-        said = "One model scored patients and reference. Its settings must have been the same too"
-    notes.append(f"{said}; only then can levels be compared.")
-    return kept, notes, files
+    return kept, [*notes, _made_alike(models, mine, kept)], files
+
+
+def _made_alike(models: Iterable[str], mine: pd.DataFrame, kept: pd.DataFrame) -> str:
+    """Whether the scores of patients and reference were made alike, as far as the tables tell."""
+    only = "only then can levels be compared"
+    if NOT_STATED in models:
+        said = "Not every score names its model. The reference must have been scored with the same model and settings"
+        return f"{said}; {only}."
+    ours, theirs = ({*models_of(table, "settings")} for table in (mine, kept))
+    known, apart = sorted(theirs - {NOT_STATED}), sorted(ours - theirs - {NOT_STATED})
+    if known and apart:
+        said = (
+            f"Patients were scored with settings ({', '.join(apart)}) that the reference was not ({', '.join(known)})"
+        )
+        do = "before provenance.json of their slides tells what differs: score all with one"
+        return f"{said}. Their levels cannot be compared {do}."
+    if NOT_STATED in ours | theirs:
+        return f"One model scored patients and reference. Its settings must have been the same too; {only}."
+    if len(ours | theirs) > 1:
+        return f"One model scored patients and reference, with several settings: {', '.join(sorted(ours | theirs))}."
+    return "One model with one setting scored patients and reference."
 
 
 def _of_one_model(models: Iterable[str], where: object) -> None:
