@@ -22,6 +22,7 @@ def add(verbs: Verbs) -> None:
     cohort = add_verb(verbs, "cohort", "patients: pairs, agreement, calibration, how unusual")
     parts = cohort.add_subparsers(dest="part", metavar="PART", required=True)
     _add_check(parts)
+    _add_merge(parts)
     _add_simulate(parts)
     _add_analyse(parts)
     _add_rank(parts)
@@ -35,6 +36,15 @@ def _add_check(parts: Verbs) -> None:
     verb.add_argument("manifest", type=Path, metavar="slides.csv", help=_MANIFEST_HELP)
     verb.add_argument("--no-files", action="store_true", help="do not ask whether the slides are there")
     verb.set_defaults(do=check)
+
+
+def _add_merge(parts: Verbs) -> None:
+    verb = add_verb(parts, "merge", "manifests and results of several centres as one cohort")
+    verb.add_argument("centres", type=Path, metavar="centres.csv", help="one line a centre: centre, manifest, results")
+    text = "own: each centre has codes of its own, the centre is put before them; study: one code is one patient in all"
+    verb.add_argument("--codes", choices=("own", "study"), help=text)
+    verb.add_argument("--out", type=out_path, required=True, metavar="ALL", help="folder for the merged tables")
+    verb.set_defaults(do=merge)
 
 
 def _add_simulate(parts: Verbs) -> None:
@@ -145,6 +155,19 @@ def check(args: argparse.Namespace) -> int:
     from tilscore.cohort.manifest.check import check
 
     return check(args.manifest, files=not args.no_files)
+
+
+def merge(args: argparse.Namespace) -> int:
+    """Several centres as one cohort."""
+    from tilscore.cohort.manifest.merge import merge
+
+    check_can_write(args.out, folder=True)
+    found = merge(args.centres, args.out, codes=args.codes)
+    for note in found["notes"]:
+        print(f"- {note}")
+    n = {name: sum(row[name] for row in found["centres"]) for name in ("n_patients", "n_slides", "n_ok")}
+    print(f"{n['n_ok']} of {n['n_slides']} slides of {len(found['centres'])} centres have a score: {args.out}")
+    return 0
 
 
 def simulate(args: argparse.Namespace) -> int:
