@@ -26,6 +26,7 @@ def add(verbs: Verbs) -> None:
     _add_simulate(parts)
     _add_analyse(parts)
     _add_rank(parts)
+    _add_reference(parts)
     _add_assays(parts)
     _add_agree(parts)
     _add_calibrate(parts)
@@ -94,6 +95,14 @@ def _add_rank(parts: Verbs) -> None:
     )
     verb.add_argument("--adjust", nargs="*", default=["specimen", "area", "site"], help=_ADJUST_HELP)
     verb.set_defaults(do=rank)
+
+
+def _add_reference(parts: Verbs) -> None:
+    verb = add_verb(parts, "reference", "a cohort's scores without codes of patients, for `rank --reference` elsewhere")
+    verb.add_argument("manifest", type=Path, metavar="slides.csv", help=_MANIFEST_HELP)
+    verb.add_argument("--results", type=Path, required=True, help="results folder of `run`, or its scores.csv")
+    verb.add_argument("--out", type=out_path, required=True, metavar="reference.csv", help="file to write")
+    verb.set_defaults(do=reference)
 
 
 def _add_assays(parts: Verbs) -> None:
@@ -220,6 +229,17 @@ def rank(args: argparse.Namespace) -> int:
         adjust=args.adjust,
     )
     return _told(found, args)
+
+
+def reference(args: argparse.Namespace) -> int:
+    """A cohort as a reference to hand on."""
+    from tilscore.cohort.rank.portable import write_reference
+
+    check_can_write(args.out)
+    for note in write_reference(args.manifest, args.results, args.out):
+        print(f"- {note}")
+    print(f"reference: {args.out}")
+    return 0
 
 
 def assays(args: argparse.Namespace) -> int:

@@ -13,6 +13,11 @@ from tilscore.cohort.manifest.pool import INTERVALS, as_numbers, pool_biopsies, 
 from tilscore.cohort.manifest.read import read_manifest, spelled_otherwise
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.errors import DataError, UsageError
+from tilscore.inputs.words import several
+
+N_DIGITS = 4
+"""Significant digits of a reference that is handed on; the fifth is far within every interval."""
+_SAME = ("stroma_mm2", "til_density_per_mm2", *INTERVALS["til_density_per_mm2"])
 
 
 def read_reference(
@@ -32,7 +37,7 @@ def read_reference(
     if reference is None:
         if results is not None:
             raise UsageError("needs the manifest of the reference", where="--reference-results", do="give --reference")
-        _of_one_model(models_of(mine), "the patients")
+        of_one_model(models_of(mine), "the patients")
         return mine, model_notes(mine), {}
     path = Path(reference)
     if results is not None:
@@ -42,13 +47,18 @@ def read_reference(
         path = path / "biopsies.csv" if path.is_dir() else path
         table, files = read_biopsies(path), {"reference": path}
     kept, notes = without_identifiers(table, path)
+    same = recognised(mine, kept)
+    if same:
+        kept = kept.assign(patient_id=kept["patient_id"].replace(same))
+        who = several(len(same), "patient")
+        notes.append(f"{who} of the reference stand there under other codes: all numbers are those of ranked patients.")
     shared = int(mine["patient_id"].drop_duplicates().isin(kept["patient_id"]).sum())
     if shared:
         notes.append(f"{shared} patients are in the reference too: each is compared with the others only.")
     told = "patients of the reference count as others than patients who are ranked, and differ"
     notes += spelled_otherwise(kept["patient_id"], mine["patient_id"], told)
     models = models_of(mine) | models_of(kept)
-    _of_one_model(models, path)
+    of_one_model(models, path)
     return kept, [*notes, _made_alike(models, mine, kept)], files
 
 
@@ -73,7 +83,23 @@ def _made_alike(models: Iterable[str], mine: pd.DataFrame, kept: pd.DataFrame) -
     return "One model with one setting scored patients and reference."
 
 
-def _of_one_model(models: Iterable[str], where: object) -> None:
+def recognised(mine: pd.DataFrame, reference: pd.DataFrame) -> dict[str, str]:
+    """Patients of the reference (by their name there) who have the very numbers of one who is ranked, with that one's.
+
+    Area, density and both limits of a biopsy of the same time point are equal to `N_DIGITS` digits, and not 0.
+    """
+    found: dict[str, str] = {}
+    if not {*_SAME} <= {*mine.columns} & {*reference.columns}:
+        return found
+    theirs = reference[[*_SAME]].to_numpy(float)
+    for row in mine[mine["til_density_per_mm2"] > 0].to_dict("records"):
+        same = np.isclose(theirs, [row[name] for name in _SAME], rtol=10.0**-N_DIGITS * 6, atol=0).all(axis=1)
+        for name in reference.loc[same & (reference["timepoint"] == row["timepoint"]).to_numpy(), "patient_id"]:
+            found.setdefault(name, row["patient_id"])
+    return {name: own for name, own in found.items() if name != own}
+
+
+def of_one_model(models: Iterable[str], where: object) -> None:
     """A percentile among scores of another model would be one of the models.
 
     Raises

@@ -25,6 +25,9 @@ from tilscore.stats.percentile import median_and_spread, place
 
 Floats = NDArray[np.float64]
 Z95 = 1.959964
+ROUNDED = 6e-4
+"""A patient's value in the reference is the one that is placed where they differ by less: a reference that is handed on
+has four digits. Taken for another value, it would pull what is expected of it a second time."""
 OUTLIER_Z = 3.5
 """Robust z beyond which a value is an outlier (Iglewicz & Hoaglin 1993); 1 normal value in 2,000 is."""
 
@@ -212,7 +215,7 @@ def _residual(ref: Reference, own: NDArray[np.intp], y: float, x: Floats) -> tup
     the computer alone is a tie."""
     assert ref.fit is not None
     at = np.flatnonzero(np.isin(ref.fitted, own))
-    if at.size == 1 and math.isclose(ref.table["y"].iloc[own[0]], y, rel_tol=1e-9, abs_tol=1e-9):
+    if at.size == 1 and math.isclose(ref.table["y"].iloc[ref.fitted[at[0]]], y, rel_tol=ROUNDED, abs_tol=ROUNDED):
         value, others, sd = ref.fit.inside(int(at[0]))
     else:
         value, joined, sd = ref.fit.added(x, y)
