@@ -26,7 +26,8 @@ from tilscore.cohort.assays.table import (
 from tilscore.cohort.assays.tests import agreement, correlations, groups, not_evaluable, with_fdr
 from tilscore.cohort.manifest.models import model_notes
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, scores_file
-from tilscore.cohort.manifest.read import read_manifest, spelled_otherwise
+from tilscore.cohort.manifest.read import read_manifest
+from tilscore.cohort.manifest.spelling import not_known, spelled_otherwise
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure, to_scale
 from tilscore.cohort.tables import made_from, plain, plain_rows, write_tables
 from tilscore.errors import UsageError
@@ -89,7 +90,8 @@ def assays(
     survived = _survival(whole, asked.outcomes, what, time, km_groups)
     found = with_fdr([*tests, *survived["tests"]])
     apart = "patients of the assays differ from the manifest's"
-    spelled = spelled_otherwise(other.table["patient_id"], slides["patient_id"], apart)
+    lacking = not_known(other.table["patient_id"], slides["patient_id"], where=table)
+    spelled = [*spelled_otherwise(other.table["patient_id"], slides["patient_id"], apart), *lacking]
     origin = origin_notes(other, time, asked.theirs, grouped)
     notes = [*model_notes(whole), *other.notes, *origin, *asked.notes, *spelled]
     files = {"manifest": Path(manifest), "scores": scores_file(results), "assays": Path(table)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tilscore.cohort.manifest.read import one_spelling
-from tilscore.cohort.manifest.sheet import Row, read_sheet
+from tilscore.cohort.manifest.sheet import Row, decimal_comma, read_sheet
 from tilscore.cohort.paired.pairs import MEASURES
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.errors import UsageError
@@ -22,10 +21,10 @@ from tilscore.slide.mpp import number
 KEYS = ("patient_id", "timepoint", "block")
 MOST_GROUPS = 6
 """Texts, or whole numbers, with at most this many different values are groups."""
-_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _SHOWN = 20
 N_ODD = 3
 """Values that are no numbers, named in the note on a column of measurements."""
+_SHAPE = "a row is a patient (and time point), a column an assay; turn a table with a column for each patient over"
 N_REPEATED = 5
 """Patients whose rows of several time points must agree before a column is taken as the patient's; in fewer, a marker
 with few values agrees by chance."""
@@ -67,8 +66,10 @@ def read_assays(path: Path) -> Assays:
     """
     sheet = read_sheet(Path(path))
     problems = [p.told(Path(path).name) for p in sheet.problems if p.severity == "error"]
+    if any(p.message.startswith("no column") for p in sheet.problems) and not sheet.columns:
+        problems = [f"{Path(path).name}:1: no column 'patient_id' is named here; {_SHAPE}"]
     if not problems and "patient_id" not in sheet.columns:
-        problems = [f"{Path(path).name}:1: no column 'patient_id'"]
+        problems = [f"{Path(path).name}:1: no column 'patient_id'; {_SHAPE}"]
     for row in sheet.rows:
         at = f"{Path(path).name}:{row.line}"
         if is_missing(row.cells.get("patient_id", "")):
@@ -78,7 +79,10 @@ def read_assays(path: Path) -> Assays:
             problems.append(f"{at}: timepoint: unknown word {time!r}; {advice('timepoint', time)}")
     names = [c for c in sheet.columns if c in KEYS or c in RESERVED or c not in COLUMNS]
     problems += [
-        f"{Path(path).name}:{told}" for c in names if c not in KEYS and (told := _decimal_comma(sheet.rows, c))
+        f"{Path(path).name}:{line}: {c}: {said}; {do}"
+        for c in names
+        if c not in KEYS
+        for line, said, do in decimal_comma(sheet.rows, c)
     ]
     problems += [
         f"{Path(path).name}:1: columns {c!r} and '{c}_assay' would have one name; rename one"
@@ -94,7 +98,7 @@ def read_assays(path: Path) -> Assays:
     known = [c for c in table.columns if c != "line"]
     table = table.drop_duplicates(known).reset_index(drop=True)
     twice = table[table.duplicated(list(KEYS), keep=False)]
-    _raise(path, [_twice(Path(path).name, row) for row in twice.to_dict("records")])
+    _raise(path, _long(twice) or [_twice(Path(path).name, row) for row in twice.to_dict("records")])
     taken = [c for c in sheet.columns if c in COLUMNS and c not in KEYS and c not in RESERVED]
     if taken:
         notes.append(f"Columns of the manifest are taken from there: {', '.join(taken)}.")
@@ -107,15 +111,17 @@ def _twice(name: str, row: dict[Hashable, Any]) -> str:
     return f"{name}:{row['line']}: a key is there twice with different values: {key}; {do}"
 
 
-def _decimal_comma(rows: Sequence[Row], name: str) -> str:
-    """What is wrong with a column whose values are numbers but for decimal commas; "" where nothing is."""
-    stated = [(row.line, text) for row in rows if not is_missing(text := row.cells.get(name, ""))]
-    commas = [(line, text) for line, text in stated if _DECIMAL_COMMA.fullmatch(text)]
-    if not commas or any(number(text.replace(",", ".")) is None for _, text in stated):
-        return ""
-    line, text = commas[0]
-    more = f" ({len(commas)} values of this column have one)" if len(commas) > 1 else ""
-    return f"{line}: {name}: {text!r} has a decimal comma; write {text.replace(',', '.')}{more}"
+def _long(twice: pd.DataFrame) -> list[str]:
+    """What is wrong with a table of one row a measurement, whose rows a column of words tells apart; else empty."""
+    for name in (c for c in twice.columns if c not in (*KEYS, "line")):
+        words = twice[name]
+        if pd.api.types.is_numeric_dtype(words) or (words == "").any():
+            continue
+        if not twice.duplicated([*KEYS, name]).any() and words.duplicated().any():
+            first = ", ".join(map(repr, words.unique()[:3]))
+            do = f"spread it, so that each word of {name!r} ({first}, ...) is a column with its values"
+            return [f"it has a row for each {name!r} of a patient, where one row is a patient; {do}"]
+    return []
 
 
 def _raise(path: Path, problems: Sequence[str]) -> None:

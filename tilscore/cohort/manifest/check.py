@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tilscore.cohort.manifest.patients import patient_problems
 from tilscore.cohort.manifest.privacy import MONTHS, REMEDY, Suspicion, has_date, suspicion, suspicious_column
-from tilscore.cohort.manifest.sheet import Problem, Row, Sheet, read_sheet
+from tilscore.cohort.manifest.sheet import Problem, Row, Sheet, decimal_comma, read_sheet
 from tilscore.errors import UsageError, printable
 from tilscore.inputs import safe_id
 from tilscore.inputs.names import stem
@@ -121,6 +121,8 @@ def _columns(sheet: Sheet) -> None:
             sheet.warn(1, name, found, "let it begin with a letter or digit")
         elif name in RESULT_NAMES:
             sheet.warn(1, name, f"is the name of a result; carried along as '{name}_given'")
+        for line, found, do in decimal_comma(sheet.rows, name) if name not in COLUMNS and name != "day" else ():
+            sheet.warn(line, name, f"{found}: the column is carried along as text", do)
 
 
 def _is_of_dates(name: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +10,7 @@ from tilscore.cohort.manifest.check import RESULT_NAMES, problems_of
 from tilscore.cohort.manifest.sheet import Row, Sheet, read_sheet
 from tilscore.errors import UsageError
 from tilscore.inputs import unique_ids
-from tilscore.inputs.words import COLUMNS, bare, canonical, code_of, is_missing
+from tilscore.inputs.words import COLUMNS, bare, canonical, is_missing
 from tilscore.slide.mpp import number
 
 if TYPE_CHECKING:
@@ -109,19 +108,3 @@ def _typed(values: list[str]) -> pd.Series:
     if any(values) and all(n is not None for n in numbers):
         return pd.Series(numbers, dtype="float64")
     return pd.Series(values, dtype=object)
-
-
-def spelled_otherwise(asked: Iterable[str], known: Iterable[str], told: str) -> list[str]:
-    """A note on patients that are not known but for another spelling of their codes; none without any.
-
-    Parameters
-    ----------
-    told : the patients and those that they are held against, as in `patients of the assays differ from the manifest's`.
-    """
-    others = {*known}
-    ours = {code_of(patient): patient for patient in others}
-    apart = sorted(p for p in {*asked} - others if code_of(p) in ours)
-    if not apart:
-        return []
-    one = f"{apart[0]!r} and {ours[code_of(apart[0])]!r}"
-    return [f"{len(apart)} {told} in spelling only, as {one}: write both alike if they are one patient."]

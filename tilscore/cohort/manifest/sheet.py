@@ -8,13 +8,14 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from tilscore.errors import printable
-from tilscore.inputs.words import COLUMNS, column_names, split_hint
+from tilscore.inputs.words import COLUMNS, column_names, is_missing, split_hint
+from tilscore.slide.mpp import number
 
 LARGEST_BYTES = 1 << 26
 """A manifest of 10,000 slides has 2 MB."""
@@ -24,6 +25,7 @@ _ODD = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     r"\U000e0000-\U000e007f]"
 )
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -229,3 +231,14 @@ def _clean(sheet: Sheet, line: int, column: str, value: str) -> str:
         kind = "an invisible character"
     sheet.error(line, column, f"{kind} (U+{ord(char):04X}) in {printable(text, 80)!r}", "type the value anew")
     return _ODD.sub("", text).strip()
+
+
+def decimal_comma(rows: Sequence[Row], name: str) -> list[tuple[int, str, str]]:
+    """Line, problem and remedy of a column whose values are numbers but for decimal commas; empty where it is none."""
+    stated = [(row.line, text) for row in rows if not is_missing(text := row.cells.get(name, ""))]
+    commas = [(line, text) for line, text in stated if _DECIMAL_COMMA.fullmatch(text)]
+    if not commas or any(number(text.replace(",", ".")) is None for _, text in stated):
+        return []
+    line, text = commas[0]
+    more = f" ({len(commas)} values of this column have one)" if len(commas) > 1 else ""
+    return [(line, f"{text!r} has a decimal comma", f"write {text.replace(',', '.')}{more}")]

@@ -10,7 +10,8 @@ import pandas as pd
 
 from tilscore.cohort.manifest.models import NOT_STATED, model_notes, models_of
 from tilscore.cohort.manifest.pool import INTERVALS, as_numbers, pool_biopsies, read_scores, saved_anew, scores_file
-from tilscore.cohort.manifest.read import read_manifest, spelled_otherwise
+from tilscore.cohort.manifest.read import read_manifest
+from tilscore.cohort.manifest.spelling import spelled_otherwise
 from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.errors import DataError, UsageError
 from tilscore.inputs.words import several
