@@ -56,6 +56,18 @@ def test_the_score_and_its_units_are_named(out: Path, page: Page) -> None:
     assert set(pd.read_csv(out / "km.csv")["unit"]) == {"months"}
 
 
+def test_centres_stand_beside_the_unusual_patients(out: Path, page: Page) -> None:
+    text = "".join(page.text.split())
+    table = pd.read_csv(out / "centres.csv")
+    assert len(table) > 2
+    for row in table.to_dict("records"):
+        level = f"{row['estimate']:+.1f} ({row['low']:+.1f} to {row['high']:+.1f}) points"
+        told = f"{row['n']} of {row['n'] + row['n_others']} {row['n_reference']} "
+        said = f"{row['centre']} {told}{level if pd.notna(row['estimate']) else '- too few'}"
+        assert "".join(said.split()) in text
+    assert "centres.csv" in page.values("href")
+
+
 def test_reasons_are_a_list_and_their_brackets_are_told(out: Path, page: Page) -> None:
     """One reason a line, and what stands in brackets is said to be an interval."""
     html = (out / "cohort.html").read_text(encoding="utf-8")

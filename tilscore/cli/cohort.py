@@ -271,6 +271,8 @@ def _told(found: dict[str, Any], args: argparse.Namespace) -> int:
     print(f"tables: {args.out}")
     if (args.out / "analysis.json").exists():
         print(f"page: {write_page(args.out, args.results)}")
+    else:
+        print(f"page: none without an analysis; `tilscore cohort analyse` with --out {args.out} writes it")
     return 0
 
 
