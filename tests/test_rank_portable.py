@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tilscore.cli import main
 from tilscore.cohort.manifest.pool import pool_biopsies
 from tilscore.cohort.rank.portable import COLUMNS, as_reference, write_reference
-from tilscore.cohort.rank.rank import rank
+from tilscore.cohort.rank.rank import rank, rank_tables
 from tilscore.cohort.rank.reference import recognised
+from tilscore.cohort.rank.standing import RankConfig
 from tilscore.cohort.simulate.cohort import SimulateConfig, simulate_cohort, write_simulation
 from tilscore.errors import UsageError
 
@@ -55,6 +56,20 @@ def test_patients_stand_where_they_stand_in_the_cohort(folder: Path, tmp_path: P
         )
     ]
     assert (new[0]["percentile"].dropna() == new[1]["percentile"].dropna()).all()
+
+
+def test_an_older_value_of_a_patient_moves_nothing() -> None:
+    """Law: a slide that was scored again stands as if the reference had never held its patient."""
+    manifest, scores, _ = simulate_cohort(CFG)
+    old = pool_biopsies(manifest, scores)
+    mine = old[old["til_density_per_mm2"].notna()].head(6).copy()
+    for name in ("til_density_per_mm2", "til_density_low", "til_density_high"):
+        mine[name] *= 5
+    for patient in mine["patient_id"].unique():
+        new = mine[mine["patient_id"] == patient]
+        held, never = (rank_tables(new, table, RankConfig())[0] for table in (old, old[old["patient_id"] != patient]))
+        places = [t.drop(columns="shrunk_z") for t in (held, never)]  # whose share of noise is the whole reference's
+        pd.testing.assert_frame_equal(*places, check_exact=False, rtol=1e-6)
 
 
 def test_nothing_but_scores_and_sampling_is_sent(folder: Path, tmp_path: Path) -> None:

@@ -149,6 +149,14 @@ class Expected:
         """Each row's x' bread x; times its weight, its leverage."""
         return np.asarray(np.einsum("ij,jk,ik->i", self.x, self.bread, self.x), np.float64)
 
+    def without(self, rows: NDArray[np.intp]) -> Expected:
+        """The fit made anew without some rows, as those of a patient who is placed with another value: what is
+        expected of the patient must not rest on the older one."""
+        if not rows.size:
+            return self
+        x, y = (np.delete(values, rows, axis=0) for values in (self.x, self.x @ self.beta + self.residuals))
+        return fit_expected(x, y)
+
     def inside(self, i: int) -> tuple[float, Floats, float]:
         """Row i of the reference against the others: its residual, theirs, and the SD of what was expected of it."""
         leverage = self.weights * self.reach

@@ -218,8 +218,7 @@ def _residual(ref: Reference, own: NDArray[np.intp], y: float, x: Floats) -> tup
     if at.size == 1 and math.isclose(ref.table["y"].iloc[ref.fitted[at[0]]], y, rel_tol=ROUNDED, abs_tol=ROUNDED):
         value, others, sd = ref.fit.inside(int(at[0]))
     else:
-        value, joined, sd = ref.fit.added(x, y)
-        others = np.delete(joined, at)
+        value, others, sd = ref.fit.without(at).added(x, y)
     return round(value, 9), np.round(others, 9), sd
 
 
