@@ -181,11 +181,13 @@ def _scores(cfg: SimulateConfig, rng: np.random.Generator, slides: pd.DataFrame)
         mpp_um=0.25,
         mpp_source="simulated",
         model="simulated",
+        settings="",
+        version="",
         seconds=0.0,
     )
     table.loc[status != "ok", [*_ESTIMATES, "n_tils", "n_cores"]] = np.nan
     table.loc[status == "failed", list(_AREAS)] = np.nan
-    head, tail = ["slide_id", "status", "reasons"], ["mpp_um", "mpp_source", "model", "seconds"]
+    head, tail = ["slide_id", "status", "reasons"], ["mpp_um", "mpp_source", "model", "seconds", "settings", "version"]
     return table[[*head, *_ESTIMATES, "n_tils", "n_cores", *_AREAS, "site", "specimen", *tail]]
 
 
