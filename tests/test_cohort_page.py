@@ -34,7 +34,7 @@ from tilscore.cohort.page.told import (
 from tilscore.cohort.paired.analyse import analyse
 from tilscore.cohort.rank.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
-from tilscore.errors import DataError, UsageError
+from tilscore.errors import DataError
 from tilscore.files import write_json, write_text
 from tilscore.inputs.words import several
 
@@ -253,28 +253,6 @@ def test_results_of_other_files_are_left_out_and_told(tmp_path: Path) -> None:
     again = Page(write_page(seen.out, seen.results).read_text(encoding="utf-8"))
     assert {"#rank", "#assays", "km.csv", "rank.xlsx", "assays.xlsx"} <= set(again.values("href"))
     assert "left out: run" not in again.text
-
-
-def test_several_models_are_the_first_thing_to_read(tmp_path: Path) -> None:
-    """Later biopsies scored anew by another model: told before all else, and who asks for ranks is refused."""
-
-    def mixed(out: Path, results: Path) -> None:
-        scores = pd.read_csv(results / "scores.csv", dtype=str, keep_default_na=False)
-        later = pd.read_csv(results / "slides.csv").query("timepoint != 'baseline'")["slide_id"]
-        scores.loc[scores["slide_id"].isin(later), "model"] = "other@1"
-        scores.to_csv(results / "scores.csv", index=False)
-        analyse(results / "slides.csv", results, out)
-
-    cfg = SimulateConfig(patients=16, pairs=14, series=0, failed_frac=0.0, not_evaluable_frac=0.0, seed=4)
-    seen = made(tmp_path, cfg, mixed)
-    n = len(seen.analysis["pairs"])
-    told = seen.analysis["notes"]
-    assert told[0].startswith(f"{n} of {n} pairs were not scored by one model")
-    assert told[1].startswith("Several models scored these biopsies: simulated (16 biopsies), other@1 (14 biopsies)")
-    assert f"Read before use{told[0]}" in seen.page.text
-    assert seen.analysis["pairs"][0]["model_after"] == "other@1"
-    with pytest.raises(UsageError, match="several models cannot be ranked"):
-        rank(seen.results / "slides.csv", seen.results, seen.out)
 
 
 def test_no_analysis_is_an_error(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from manifests import GOOD, HEAD, lines, written
 
 from tilscore.cohort.manifest.check import RESULT_NAMES
-from tilscore.cohort.manifest.models import model_notes, models_of
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, write_biopsies
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.tables import write_table
@@ -101,35 +100,6 @@ def test_biopsies_keep_what_the_manifest_says() -> None:
     assert table["note"].tolist() == ["", "y", "x;z"]
 
 
-def test_biopsies_name_the_models_of_their_scores() -> None:
-    """Several are joined; a slide without a score has no say, and a table without the column names none."""
-    status, model = ["ok", "ok", "failed", "failed"], ["a@1", "b@2", "c@3", "c@3"]
-    where = {"patient_id": ["P1", "P1", "P1", "P2"]}
-    table = biopsies(**slide([1, 2, 3, 4], [1, 1, 1, 1]), **where, status=status, model=model)
-    assert table["model"].tolist() == ["a@1;b@2", ""]
-    assert models_of(table) == {"a@1": 1, "b@2": 1}
-    (note,) = model_notes(table)
-    assert "a@1 (1 biopsy), b@2 (1 biopsy)" in note
-    old = biopsies(**slide([1, 2], [1, 1]), patient_id=["P1", "P2"])
-    assert old["model"].tolist() == ["", ""]
-    assert models_of(old) == models_of(old.drop(columns="model")) == {"not stated": 2}
-    assert model_notes(old) == []
-    assert len(model_notes(old.assign(model=["a@1", ""]))) == 1
-
-
-def test_biopsies_name_the_settings_and_versions_of_their_scores() -> None:
-    where = {"patient_id": ["P1", "P1", "P2", "P3"], "model": ["a@1"] * 4}
-    made = {"settings": ["s1", "s1", "s2", ""], "version": ["1", "2", "2", ""]}
-    table = biopsies(**slide([1, 2, 3, 4], [1, 1, 1, 1]), **where, **made)
-    assert table["settings"].tolist() == ["s1", "s2", ""]
-    assert table["version"].tolist() == ["1;2", "2", ""]
-    settings, versions = model_notes(table)
-    assert "Several settings scored these biopsies: s1 (1 biopsy), s2 (1 biopsy), not stated (1 biopsy)" in settings
-    assert "Several versions of tilscore scored these biopsies: 2 (2 biopsies), 1 (1 biopsy)" in versions
-    alike = table.assign(settings=["s1", "", "s1"], version="")
-    assert model_notes(alike) == [], "what is not stated may be the same"
-
-
 def test_biopsies_tell_what_is_to_know_of_their_slides() -> None:
     """The codes of what was pooled; of a biopsy without a score, of the slides that tell why."""
     status = ["ok", "ok", "failed", "not_evaluable", "failed"]
@@ -139,14 +109,6 @@ def test_biopsies_tell_what_is_to_know_of_their_slides() -> None:
     assert table["status"].tolist() == ["ok", "not_evaluable"]
     assert table["reasons"].tolist() == ["blurred;wide_interval", "no_tumour"]
     assert biopsies(**slide([1], [1]))["reasons"].tolist() == [""]
-
-
-def test_a_model_of_the_manifest_does_not_hide_that_of_the_scores(tmp_path: Path) -> None:
-    header = "slide_id,status,til_density_per_mm2,n_tils,stroma_mm2,tumour_mm2,tissue_mm2,model\n"
-    (tmp_path / "scores.csv").write_text(header + "S1,ok,100,100,1,1,3,lite@1\n")
-    manifest = read_manifest(written(tmp_path, lines(GOOD + ",PDX", head=HEAD + ",model")))
-    (row,) = pool_biopsies(manifest, read_scores(tmp_path)).to_dict("records")
-    assert (row["model"], row["model_given"]) == ("lite@1", "PDX")
 
 
 def test_words_that_only_the_run_was_told_reach_the_biopsy() -> None:

@@ -49,7 +49,7 @@ def test_tables_of_rank_and_assays_are_sheets_too(tmp_path: Path) -> None:
     write_simulation(tmp_path, SimulateConfig(patients=24, pairs=8, series=0, seed=4))
     rank(tmp_path / "slides.csv", tmp_path, tmp_path / "out", n=3)
     assays(tmp_path / "slides.csv", tmp_path, tmp_path / "assays.csv", tmp_path / "out")
-    for book, names in (("rank", ["ranks", "shortlist"]), ("assays", ["assays", "joined", "km", "cox"])):
+    for book, names in (("rank", ["ranks", "shortlist", "centres"]), ("assays", ["assays", "joined", "km", "cox"])):
         sheets = pd.read_excel(tmp_path / "out" / f"{book}.xlsx", sheet_name=None)
         assert list(sheets) == names
         for name, sheet in sheets.items():

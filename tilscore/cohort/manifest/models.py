@@ -54,14 +54,21 @@ def _told(found: dict[str, int]) -> str:
 
 
 def pair_notes(pairs: pd.DataFrame) -> list[str]:
-    """A note where not one and the same model scored both biopsies of a pair: the change is then the model's too.
+    """Notes where not one and the same model, or other settings, scored both biopsies of a pair.
+
+    The change is then a change of model or settings too. Settings that one side does not state may be the same.
 
     Parameters
     ----------
-    pairs : with `model_before`, `model_after`, as from `build_pairs`.
+    pairs : with `model_before`, `model_after`, `settings_before`, `settings_after`, as from `build_pairs`.
     """
     apart = (pairs["model_before"] != pairs["model_after"]) | pairs["model_before"].str.contains(";", regex=False)
-    if not apart.any():
-        return []
-    told = f"{int(apart.sum())} of {len(pairs)} pairs were not scored by one model"
-    return [f"{told}: their change is a change of model too. Score all slides with one model and analyse again."]
+    before, after = pairs["settings_before"], pairs["settings_after"]
+    unlike = (before != after) & (before != "") & (after != "") | before.str.contains(";", regex=False)
+    notes = []
+    for those, what, also in ((apart, "by one model", "model"), (unlike & ~apart, "with one setting", "settings")):
+        if those.any():
+            told = f"{int(those.sum())} of {len(pairs)} pairs were not scored {what}"
+            do = f"Score all slides {what.replace('by', 'with')} and analyse again"
+            notes.append(f"{told}: their change is a change of {also} too. {do}.")
+    return notes

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from tilscore.cohort.manifest.pool import MIXED
+from tilscore.cohort.manifest.pool import MADE_WITH, MIXED
 from tilscore.config import check_ranges
 from tilscore.errors import ConfigError
 from tilscore.inputs.words import order
@@ -105,7 +105,7 @@ def build_pairs(biopsies: pd.DataFrame, cfg: AnalyseConfig, measures: Sequence[M
 
     Returns
     -------
-    DataFrame : the sampling of both biopsies (`_before`, `_after`), the models that scored them, and for each measure
+    DataFrame : the sampling of both biopsies (`_before`, `_after`), what scored them, and for each measure
     its values, delta with interval and reliable-change index.
     """
     scored = biopsies[pd.to_numeric(biopsies["til_density_per_mm2"], errors="coerce").notna()]
@@ -117,7 +117,8 @@ def build_pairs(biopsies: pd.DataFrame, cfg: AnalyseConfig, measures: Sequence[M
         out[name] = both.get(f"{name}_before")
     _add_sampling(out, both)
     for side in ("before", "after"):
-        out[f"model_{side}"] = both.get(f"model_{side}", "")
+        for name in MADE_WITH:
+            out[f"{name}_{side}"] = pd.Series(both.get(f"{name}_{side}", ""), index=both.index).fillna("").astype(str)
     for measure in measures:
         if f"{measure.column}_before" in both and both[f"{measure.column}_before"].notna().any():
             _add_measure(out, both, measure, cfg)
