@@ -192,7 +192,7 @@ def _slides(one: Centre, *, own: bool) -> pd.DataFrame:
     """The manifest of a centre as part of the merged one: names that only its own disk knows are gone."""
     table = one.slides.copy()
     ids = _ids(one, table)
-    table["path"] = [f"{one.name}/{new}{Path(path).suffix}" for new, path in zip(ids, table["path"], strict=True)]
+    table["path"] = [f"{new}{Path(path).suffix}" for new, path in zip(ids, table["path"], strict=True)]
     table["slide_id"], table["centre"] = ids, one.name
     if own:
         table["patient_id"] = f"{one.name}-" + table["patient_id"]
