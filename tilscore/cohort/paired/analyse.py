@@ -177,13 +177,14 @@ def _notes(tests: pd.DataFrame, flow: dict[str, Any]) -> list[str]:
         )
         n_apart = flow["n_scores_not_in_manifest"]
         notes.append(f"{n_apart} scores belong to slides that the manifest does not list{all_of or '.'}")
+    said: dict[tuple[str, str], list[str]] = {}
     for _, row in tests[tests["role"] == "primary"].iterrows():
-        at = f"{row['measure']} at {row['timepoint']}"
+        what = ""
         if row["status"] != "ok":
-            notes.append(f"The change of {at} is not evaluable: {row['reason']}.")
+            what = f"not evaluable: {row['reason']}"
         elif isinstance(row["not_adjusted_for"], str):
-            notes.append(
-                f"The change of {at} is not adjusted for {row['not_adjusted_for'].replace(';', ', ')}: it differs, or "
-                "may differ, within pairs."
-            )
-    return notes
+            factors = row["not_adjusted_for"].replace(";", ", ")
+            what = f"not adjusted for {factors}: it differs, or may differ, within pairs"
+        if what:
+            said.setdefault((row["timepoint"], what), []).append(row["measure"])
+    return notes + [f"The change of {', '.join(names)} at {time} is {what}." for (time, what), names in said.items()]
