@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from types import ModuleType
 from typing import NamedTuple
@@ -27,6 +26,10 @@ from tilscore.space import BoxUm, Window
 
 MANY = 100
 """Of more windows, the processes end with the slide: its score needs their memory more than the next slide a start."""
+_FORKS = sys.platform != "darwin" and "forkserver" in multiprocessing.get_all_start_methods()
+"""Windows forks no process, and on a Mac the system's own libraries may crash in one that was forked."""
+_MOST_ON_WINDOWS = 61
+"""Processes that Windows can wait for at once."""
 
 
 class Pixels(NamedTuple):
@@ -75,9 +78,11 @@ def read_windows(
 
 
 def start_loading() -> None:
-    """Start the server that worker processes are forked from, so that it loads while this process does."""
-    _context()
-    forkserver.ensure_running()
+    """Start the server that worker processes are forked from, where there is one, so that it loads meanwhile."""
+    if _context().get_start_method() == "forkserver":
+        from multiprocessing import forkserver
+
+        forkserver.ensure_running()
 
 
 _POOLS: dict[int, ProcessPoolExecutor] = {}
@@ -85,13 +90,17 @@ _OPEN: dict[tuple[SlideSpec, bool], Slide] = {}
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    """One pool for the whole run, from a fork server: no open reader and no torch thread is ever forked."""
+    """One pool for the whole run; no open reader and no torch thread is ever forked."""
     if workers not in _POOLS:
-        _POOLS[workers] = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_follow_main)
+        n = workers if _FORKS else min(workers, _MOST_ON_WINDOWS)
+        _POOLS[workers] = ProcessPoolExecutor(n, mp_context=_context(), initializer=_follow_main)
     return _POOLS[workers]
 
 
 def _context() -> BaseContext:
+    """A fork server where there is one that is safe, else processes that begin anew."""
+    if not _FORKS:
+        return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tilscore.slide.readahead"])
     return context

@@ -50,7 +50,8 @@ class TiffSlide(Slide):
 
     def _open(self) -> Any:
         parsed = _parse(self.path)
-        return _File(os.open(self.path, os.O_RDONLY), *parsed)
+        # Windows would take the file for text and end it at its first byte 26.
+        return _File(os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), *parsed)
 
     def _inspect(self) -> Header:
         file: _File = self._held()

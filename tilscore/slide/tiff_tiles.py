@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ LARGEST_TILE_PX = 1 << 26
 """Largest tile or strip that is decoded: 200 MB."""
 _MOST_TILES = 1 << 26
 _RGB, _YCBCR = 2, 6
+_SEEKING = threading.Lock()
+"""Held between a seek and the read after it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Page:
         if offset <= 0 or count <= 0 or offset + count > limit:
             return None
         try:
-            data = os.pread(fd, count, offset)
+            data = read_at(fd, count, offset)
             if len(data) != count or not self._is_sound(data):
                 return None
             options = {"jpegtables": self.tables} if self.compression == JPEG else {}
@@ -79,6 +82,16 @@ class Page:
         else:
             return True
         return size is not None and size[0] <= self.tile_w + 15 and size[1] <= self.tile_h + 15
+
+
+def read_at(fd: int, count: int, offset: int) -> bytes:
+    """`count` bytes from `offset` on; threads may share the descriptor, also on Windows, which has no `pread`."""
+    if hasattr(os, "pread"):
+        data: bytes = os.pread(fd, count, offset)
+        return data
+    with _SEEKING:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, count)
 
 
 def jpeg_size(data: bytes) -> tuple[int, int] | None:
