@@ -5,12 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tilscore.errors import OutputError, UsageError
+
+_WINDOWS = sys.platform == "win32"
+_PATIENCE_S = 10.0
+"""How long a file that is open elsewhere is waited for."""
 
 
 @contextmanager
@@ -28,17 +34,41 @@ def replacing(path: Path) -> Iterator[Path]:
         yield beside
         with open(beside, "rb+") as f:
             os.fsync(f.fileno())
-        os.replace(beside, path)
+        _put(beside, path)
     except OSError as err:
+        closed = "close it where it is open, " if _WINDOWS and isinstance(err, PermissionError) else ""
         raise OutputError(
             "cannot be written",
             where=path,
             found=err.strerror or err,
-            do="check the folder, its rights and its free space",
+            do=f"{closed}check the folder, its rights and its free space",
         ) from err
     finally:
         with suppress(OSError):
             beside.unlink()
+
+
+def check_can_replace(path: Path) -> None:
+    """Raise `OutputError` where a file is there and cannot be replaced: on Windows while a spreadsheet has it open."""
+    try:
+        if path.exists():
+            _put(path, path)
+    except OSError as err:
+        do = "close it where it is open, or check the folder's rights"
+        raise OutputError("cannot be replaced", where=path, found=err.strerror or err, do=do) from err
+
+
+def _put(beside: Path, path: Path) -> None:
+    """Rename into place; on Windows a file that another program looks at, a virus scanner for one, is waited for."""
+    until = time.monotonic() + (_PATIENCE_S if _WINDOWS else 0)
+    while True:
+        try:
+            os.replace(beside, path)
+            return
+        except PermissionError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(0.1)
 
 
 def check_can_write(path: Path, *, folder: bool = False) -> None:
@@ -58,7 +88,7 @@ def check_can_write(path: Path, *, folder: bool = False) -> None:
                 "cannot be written", where=path, found=found, do=f"name a {'folder' if folder else 'file'}"
             )
         place = path if folder else path.parent
-        while not place.exists():
+        while not place.exists() and place != place.parent:  # a drive of Windows that is not there has no parent
             place = place.parent
         probe = place / f".writable.{os.getpid()}"
         probe.touch()
@@ -68,9 +98,9 @@ def check_can_write(path: Path, *, folder: bool = False) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, beside and renamed."""
+    """Write `text` as UTF-8, with its line ends as they are on every system, beside and renamed."""
     with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:

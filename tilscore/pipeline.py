@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tilscore.errors import OutputError, TilscoreError, UsageError, printable
-from tilscore.files import write_json
+from tilscore.files import check_can_replace, write_json
 from tilscore.job import STAGES, SlideJob, remove_artefacts
 from tilscore.outputs import summary, update_scores
 from tilscore.owners import full_path, settled
@@ -59,7 +59,9 @@ def process(
     OutputError : `run.out` itself cannot be written.
     UsageError : a slide without an alias has the name of another slide with results there.
     """
-    update_scores(run.out / "scores.csv", [])  # a table that cannot be added to is told before the first slide
+    table = run.out / "scores.csv"
+    check_can_replace(table)  # a table that cannot be added to is told before the first slide
+    update_scores(table, [])
     settle = partial(settled, out=run.out, allow_upsampling=run.allow_upsampling)
     for spec in specs:
         if not spec.alias:
@@ -80,7 +82,7 @@ def process(
                 row, line = _take(spec, run, stages, resume)
                 n_failed += row.get("status") == "failed"
                 n_not_evaluable += row.get("status") == "not_evaluable"
-                update_scores(run.out / "scores.csv", [row] if row else [], without=() if row else (spec.slide_id,))
+                update_scores(table, [row] if row else [], without=() if row else (spec.slide_id,))
         say(f"[{i} of {len(specs)}] {line}" if len(specs) > 1 else line)
     return Tally(len(specs) - n_failed - n_elsewhere, n_failed, n_elsewhere, n_not_evaluable)
 
