@@ -236,6 +236,11 @@ def test_safe_id_examples() -> None:
     assert safe_id("TCGA-A1-A0SB-01Z.1234") == "TCGA-A1-A0SB-01Z.1234"
     assert safe_id("切片 7") == "切片_7"
     assert safe_id("con") == "con_"
+    assert safe_id("AUX.2024.1") == "AUX_.2024.1", "Windows opens a device whatever follows after the dot"
+    assert safe_id("Com1") == "Com1_"
+    assert safe_id("lpt².x") == "lpt²_.x"
+    assert safe_id("scores.csv") == "scores.csv_"
+    assert not safe_id("\U00020000" * 49 + "abc." + "x" * 50).endswith("."), "Windows drops a dot at the end"
     assert safe_id("...") == "slide"
 
 

@@ -20,8 +20,10 @@ PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 """Looked for in folders that hold no slide (beside slides, pictures are thumbnails or parts of a VMS slide)."""
 LONGEST_ID = 100
 _LONGEST_ID_BYTES = 200
-_RESERVED = {"con", "prn", "aux", "nul", "scores.csv", "biopsies.csv", "run.json"}
-"""Names that mean something else to Windows, or in the folder of results."""
+_DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{i}" for port in ("com", "lpt") for i in "0123456789¹²³"}
+"""Windows takes these names for its devices, whatever follows after a dot."""
+_OWN = {"scores.csv", "biopsies.csv", "run.json"}
+"""Names that mean something else in the folder of results."""
 
 
 class Listed(Protocol):
@@ -38,10 +40,15 @@ class Listed(Protocol):
 def safe_id(name: str) -> str:
     """`name` as the name of a folder: letters, digits and `._-`, at most 100 characters, no dot at either end."""
     text = unicodedata.normalize("NFC", name)
-    text = "".join(c if c.isalnum() or c in "._-" else "_" for c in text)[:LONGEST_ID].strip(".") or "slide"
+    text = "".join(c if c.isalnum() or c in "._-" else "_" for c in text).lstrip(".")
+    first, dot, rest = text.partition(".")
+    if first.casefold() in _DEVICES:
+        text = f"{first}_{dot}{rest}"
+    text = text[:LONGEST_ID]
     while len(text.encode()) > _LONGEST_ID_BYTES:
         text = text[:-1]
-    return f"{text}_" if text.split(".")[0].casefold() in _RESERVED or text.casefold() in _RESERVED else text
+    text = text.rstrip(".") or "slide"
+    return f"{text}_" if text.casefold() in _OWN else text
 
 
 def unique_ids(rows: Sequence[Listed], taken: Collection[str] = (), folder: Path | None = None) -> list[str]:
