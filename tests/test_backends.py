@@ -160,14 +160,15 @@ def test_openvino_without_memory_is_no_internal_error(lively_net: TilNet, monkey
 class Watched(torch.nn.Module):
     """A network that notes the shapes it is shown, and has memory for so many images."""
 
-    def __init__(self, net: TilNet, most: int = 99) -> None:
+    def __init__(self, net: TilNet, most: int = 99, error: Exception | None = None) -> None:
         super().__init__()
         self.net, self.most = net, most
+        self.error = error or torch.OutOfMemoryError()
         self.shapes: list[tuple[int, ...]] = []
 
     def forward(self, image: torch.Tensor) -> CellMaps:
         if len(image) > self.most:
-            raise torch.OutOfMemoryError
+            raise self.error
         self.shapes.append(tuple(image.shape))
         maps: CellMaps = self.net(image)
         return maps
@@ -213,8 +214,12 @@ def test_a_gpu_sees_one_shape_and_finds_the_same_cells() -> None:
     assert watched.shapes[-1] == (1, 3, SIDE_PX, SIDE_PX)
 
 
-def test_a_gpu_that_has_too_little_memory_is_shown_fewer_blocks(lively_net: TilNet) -> None:
-    watched = Watched(lively_net, most=2)
+FULL = [torch.OutOfMemoryError(), RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GiB)")]
+
+
+@pytest.mark.parametrize("error", FULL, ids=["cuda", "mps"])
+def test_a_gpu_that_has_too_little_memory_is_shown_fewer_blocks(lively_net: TilNet, error: Exception) -> None:
+    watched = Watched(lively_net, most=2, error=error)
     backend = as_on_a_gpu(watched)
     (images,) = blocks((4, 256, 256))
     assert len(backend.detect(images, 0.5)) == 4
@@ -222,4 +227,7 @@ def test_a_gpu_that_has_too_little_memory_is_shown_fewer_blocks(lively_net: TilN
     assert set(watched.shapes) == {(2, 3, 256, 256)}
     watched.most = 0
     with pytest.raises(ModelError, match=r"not enough memory.*smaller --block-um"):
+        backend.detect(images, 0.5)
+    watched.error = RuntimeError("another")
+    with pytest.raises(RuntimeError, match="another"):
         backend.detect(images, 0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -96,6 +97,5 @@ def _model() -> Finding:
 
 def _folder(name: str, path: str) -> Finding:
     ok = os.access(path, os.W_OK)
-    free = os.statvfs(path) if hasattr(os, "statvfs") else None
-    gib = f", {free.f_bavail * free.f_frsize / 2**30:.0f} GiB free" if free else ""
-    return Finding(name, ok, f"{Path(path)}{gib}", "" if ok else "set TMPDIR to a folder that can be written")
+    gib = f"{shutil.disk_usage(path).free / 2**30:.0f} GiB free"
+    return Finding(name, ok, f"{Path(path)}, {gib}", "" if ok else "set TMPDIR to a folder that can be written")

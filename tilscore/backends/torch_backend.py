@@ -44,8 +44,10 @@ class TorchBackend:
         """As `Backend.detect`; halves the batch when the device's memory is too small."""
         try:
             maps = self._forward(images)
-        except torch.OutOfMemoryError as err:
-            torch.cuda.empty_cache()
+        except RuntimeError as err:
+            if not _is_of_memory(err):
+                raise
+            self._give_back()
             if len(images) == 1:
                 do = "use a smaller --block-um, or --device cpu"
                 raise ModelError("not enough memory on the device", where=self.device, do=do) from err
@@ -58,8 +60,13 @@ class TorchBackend:
     def rest(self) -> None:
         """As `Backend.rest`: other programs may want the device's memory."""
         self._full, self._side = self.batch, 0
+        self._give_back()
+
+    def _give_back(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
 
     def _forward(self, images: NDArray[np.uint8]) -> CellMaps:
         n, height, width, _ = images.shape
@@ -75,6 +82,11 @@ class TorchBackend:
         self._side = max(self._side, -(-max(height, width) // SIDE_PX) * SIDE_PX)
         more = max(self._full - n, 0) if n > 1 else 0
         return F.pad(batch_B3HW, (0, self._side - width, 0, self._side - height, 0, 0, 0, more), value=255.0)
+
+
+def _is_of_memory(err: RuntimeError) -> bool:
+    """Whether a device is out of memory; Apple's says so in words alone."""
+    return isinstance(err, torch.OutOfMemoryError) or str(err).startswith("MPS backend out of memory")
 
 
 def results_on_device(maps: CellMaps, threshold: float, calibration: Calibration = IDENTITY) -> list[BlockResult]:
