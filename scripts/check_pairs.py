@@ -201,7 +201,7 @@ def main() -> None:
     print(f"largest difference in p, fast REML against MixedLM: {difference:.2g}")
     print(f"{args.cohorts} cohorts of {args.pairs} pairs, {time.process_time() - start:.0f} s of one core")
     if args.json:
-        args.json.write_text(json.dumps({"rows": rows, "reml_difference": difference}, indent=2))
+        args.json.write_text(json.dumps({"rows": rows, "reml_difference": difference}, indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The house: imports go one way, heavy libraries have one door each, notebooks run."""
+"""The house: imports go one way, heavy libraries have one door each, texts are the same everywhere, notebooks run."""
 
 from __future__ import annotations
 
@@ -73,6 +73,21 @@ def test_imports_go_down(name: str, path: Path) -> None:
             assert FLOOR[parts[1]] <= FLOOR[name], f"{path.name} imports {module} from a higher floor"
         if parts[0] in DOORS:
             assert name in DOORS[parts[0]], f"{path.name} imports {parts[0]}"
+
+
+@pytest.mark.parametrize(("name", "path"), modules(), ids=lambda v: v.stem if isinstance(v, Path) else "")
+def test_texts_are_the_same_on_every_system(name: str, path: Path) -> None:
+    """Left to the system, Windows reads and writes texts in its code page, and ends lines with two characters."""
+    for call in (n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)):
+        called, told = ast.unparse(call.func), {k.arg for k in call.keywords}
+        mode = next((ast.literal_eval(a) for a in call.args[1:2] if isinstance(a, ast.Constant)), "r")
+        where = f"{path.name} line {call.lineno}"
+        opens = called in ("open", "os.fdopen") and "b" not in mode
+        if opens or called.endswith((".read_text", ".write_text")):
+            assert "encoding" in told, where
+        if (opens and set(mode) & set("wax+")) or called.endswith(".write_text"):
+            assert "newline" in told, where
+        assert called not in ("cv2.imread", "cv2.imwrite"), f"{where}: no letters beyond the code page in paths there"
 
 
 @pytest.mark.parametrize("path", sorted((REPO / "notebooks").glob("*.ipynb")), ids=lambda p: p.name)

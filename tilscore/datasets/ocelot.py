@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tilscore.datasets.classes import ClassMap, Entry
-from tilscore.datasets.reading import found_files, read_rgb, tcga
+from tilscore.datasets.reading import decoded, found_files, read_rgb, tcga
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.labels import UNKNOWN, Cell, Region
@@ -108,7 +108,7 @@ def _regions(path: Path, pair: dict[str, Any], shape: tuple[int, int], classes: 
 def _tissue(path: Path) -> NDArray[np.uint8]:
     import cv2
 
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+    mask = decoded(path, cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise DataError("mask is missing or damaged", where=path, do="unpack or download it again")
     return np.asarray(mask, np.uint8)

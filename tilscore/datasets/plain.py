@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.datasets.classes import ClassMap, Entry
-from tilscore.datasets.reading import Facts, palette_numbers, read_facts, read_rgb, read_table
+from tilscore.datasets.reading import Facts, decoded, palette_numbers, read_facts, read_rgb, read_table
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.labels import UNKNOWN, Cell, Region
@@ -128,7 +128,7 @@ def _mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.integer] | None:
     if not path.exists():
         return None
     mask = palette_numbers(path)
-    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if mask is None else mask
+    mask = decoded(path, cv2.IMREAD_UNCHANGED) if mask is None else mask
     if mask is None:
         raise DataError("mask is damaged", where=path, do="write it again, as PNG")
     if mask.ndim != 2:

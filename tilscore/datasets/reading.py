@@ -45,7 +45,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         return _read_tiff(path)
     # A BMP's fourth channel means nothing, and only a flag other than `UNCHANGED` turns a JPEG as its camera says.
     flag = cv2.IMREAD_UNCHANGED if path.suffix.lower() == ".png" else cv2.IMREAD_ANYCOLOR
-    bgr = cv2.imread(str(path), flag) if path.is_file() else None
+    bgr = decoded(path, flag)
     if bgr is None:
         raise DataError("image is missing or damaged", where=path, do="unpack or download it again")
     if bgr.ndim != 3 or bgr.dtype != np.uint8:
@@ -55,6 +55,18 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         alpha = bgr[..., 3:].astype(np.uint16)
         bgr = (bgr[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
     return np.ascontiguousarray(bgr[..., ::-1], np.uint8)
+
+
+def decoded(path: Path, flag: int) -> np.ndarray | None:
+    """A picture as OpenCV decodes it, None where it is missing or damaged.
+
+    OpenCV itself opens no file on Windows whose path has letters beyond the system's code page.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError:
+        return None
+    return cv2.imdecode(data, flag) if data.size else None
 
 
 def _read_tiff(path: Path) -> NDArray[np.uint8]:
@@ -89,7 +101,7 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     elif (numbered := palette_numbers(path)) is not None:
         mask = numbered
     else:
-        mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+        mask = decoded(path, cv2.IMREAD_UNCHANGED)
         mask = mask[..., 2::-1] if mask is not None and mask.ndim == 3 else mask
     if mask is None:
         raise DataError("mask is missing or damaged", where=path, do="unpack or download it again")
