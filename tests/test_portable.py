@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiffs import noise, write_tiff
 from tiny_sets import sample
 
-from tilscore import files
+from tilscore import cli, files
 from tilscore.cells import read_cells
 from tilscore.cli import main
 from tilscore.errors import OutputError, UsageError
@@ -115,6 +117,19 @@ def test_a_table_that_a_spreadsheet_holds_is_told_before_the_first_slide(
     with pytest.raises(OutputError, match=r"scores.csv: cannot be replaced .*close it"):
         process([SlideSpec("a", tmp_path / "gone.svs")], Run(tmp_path))
     assert not (tmp_path / "a").exists()
+
+
+def test_patterns_are_matched_where_the_shell_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("b", "a"):
+        write_tiff(tmp_path / f"{name}.tif", noise())
+    monkeypatch.setattr(cli, "_WINDOWS", True)
+    assert main(["info", str(tmp_path / "*.tif"), "--json"]) == 0
+    assert [json.loads(line)["path"][-5:] for line in capsys.readouterr().out.splitlines()] == ["a.tif", "b.tif"]
+    assert main(["info", str(tmp_path / "*.svs")]) == 1, "what matches nothing is told by its pattern"
+    monkeypatch.setattr(cli, "_WINDOWS", False)
+    assert main(["info", str(tmp_path / "*.tif")]) == 1
 
 
 def test_crops_reach_workers_that_begin_anew() -> None:

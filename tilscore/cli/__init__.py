@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import io
 import os
 import sys
@@ -13,6 +14,8 @@ from tilscore import NOTE
 from tilscore.cli import cohort, doctor, models, slides, training
 from tilscore.errors import ConfigError, ModelError, TilscoreError, UsageError
 
+_WINDOWS = sys.platform == "win32"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb.
@@ -22,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 : every slide has a score or a reasoned `not_evaluable`. 1 : a slide failed. 2 : wrong usage.
     """
     _open_streams()
-    args = parser().parse_args(argv)
+    args = parser().parse_args(_matched(sys.argv[1:] if argv is None else argv))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops no run
@@ -52,6 +55,12 @@ def _open_streams() -> None:
         pass
     os.close(at)
     sys.stdout, sys.stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()
+
+
+def _matched(argv: Sequence[str]) -> list[str]:
+    """On Windows, whose shells leave that to programs, the files that `*` and `?` stand for, where there are any."""
+    patterns = {a for a in argv if _WINDOWS and not a.startswith("-") and any(c in a for c in "*?")}
+    return [name for a in argv for name in (a in patterns and sorted(glob.glob(a))) or [a]]
 
 
 def parser() -> argparse.ArgumentParser:
