@@ -29,7 +29,7 @@ from tilscore.train.data import Crops
 REPO = Path(__file__).parents[1]
 LACKS = """
 import multiprocessing, multiprocessing.context, os
-for name in ("pread", "fork", "forkpty", "sched_getaffinity", "statvfs", "killpg"):
+for name in ("pread", "fork", "forkpty", "statvfs", "killpg"):
     delattr(os, name)
 multiprocessing.set_start_method("spawn")
 multiprocessing.get_all_start_methods = lambda: ["spawn"]
