@@ -20,7 +20,8 @@ from tilscore.cli import main
 from tilscore.errors import OutputError, UsageError
 from tilscore.files import check_can_write, write_text
 from tilscore.phantom import PhantomConfig, write_phantom
-from tilscore.pipeline import Run, process
+from tilscore.pipeline import process
+from tilscore.run import Run
 from tilscore.slide import SlideSpec
 from tilscore.slide.tiff_tiles import read_at
 from tilscore.train.config import SetConfig, TrainConfig
