@@ -14,7 +14,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from tilscore.cohort.paired.analyse import analyse
+from tilscore.cohort.paired import analyse
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 
 

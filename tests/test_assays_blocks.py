@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tilscore.cohort.assays import assays
 from tilscore.cohort.assays.asked import kinds_of
-from tilscore.cohort.assays.assays import assays
 from tilscore.cohort.assays.table import read_assays
 from tilscore.errors import UsageError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tilscore.cohort.assays.assays import assays
+from tilscore.cohort.assays import assays
 from tilscore.cohort.assays.outcomes import events, outcome_notes, survival_columns
 from tilscore.cohort.assays.table import (
     N_REPEATED,

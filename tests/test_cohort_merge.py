@@ -15,7 +15,7 @@ from tilscore.cli import main
 from tilscore.cohort.manifest.merge import merge
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
 from tilscore.cohort.manifest.read import read_manifest
-from tilscore.cohort.rank.rank import rank
+from tilscore.cohort.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.errors import DataError, UsageError
 from tilscore.outputs import settings_of

@@ -13,8 +13,8 @@ from test_cohort_pool import biopsies, slide
 from tilscore.cohort.manifest.models import model_notes, models_of
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
 from tilscore.cohort.manifest.read import read_manifest
-from tilscore.cohort.paired.analyse import analyse
-from tilscore.cohort.rank.rank import rank
+from tilscore.cohort.paired import analyse
+from tilscore.cohort.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.errors import UsageError
 

@@ -18,9 +18,9 @@ from pages import Page
 
 import tilscore
 from tilscore.cohort.agreement.text import draw
-from tilscore.cohort.assays.assays import assays
+from tilscore.cohort.assays import assays
+from tilscore.cohort.page import write_page
 from tilscore.cohort.page.inksvg import inline, make_svg, new_figure, time_name
-from tilscore.cohort.page.page import write_page
 from tilscore.cohort.page.told import (
     estimate_text,
     factors,
@@ -31,8 +31,8 @@ from tilscore.cohort.page.told import (
     ratio_text,
     reason_words,
 )
-from tilscore.cohort.paired.analyse import analyse
-from tilscore.cohort.rank.rank import rank
+from tilscore.cohort.paired import analyse
+from tilscore.cohort.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.errors import DataError
 from tilscore.files import write_json, write_text

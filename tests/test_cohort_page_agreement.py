@@ -12,9 +12,9 @@ from pages import Page
 
 from tilscore.cohort.agreement.agree import agree
 from tilscore.cohort.agreement.text import show
+from tilscore.cohort.page import write_page
 from tilscore.cohort.page.agreetables import agreement_sheets
-from tilscore.cohort.page.page import write_page
-from tilscore.cohort.paired.analyse import analyse
+from tilscore.cohort.paired import analyse
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 
 

@@ -18,7 +18,7 @@ from tilscore.cohort.page.figtests import draw_flow
 from tilscore.cohort.page.figures import NAMES, draw_figures
 from tilscore.cohort.page.gathered import gather
 from tilscore.cohort.page.inksvg import in_rows
-from tilscore.cohort.paired.analyse import analyse
+from tilscore.cohort.paired import analyse
 from tilscore.cohort.paired.pairs import AnalyseConfig
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.stats.survival import kaplan_meier_curve

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from pages import Page
 
-from tilscore.cohort.assays.assays import assays
+from tilscore.cohort.assays import assays
+from tilscore.cohort.page import write_page
 from tilscore.cohort.page.assaytables import assay_sheets
-from tilscore.cohort.page.page import write_page
 from tilscore.cohort.page.told import items
-from tilscore.cohort.paired.analyse import analyse
-from tilscore.cohort.rank.rank import rank
+from tilscore.cohort.paired import analyse
+from tilscore.cohort.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.files import write_text
 

@@ -9,8 +9,8 @@ import pandas as pd
 from test_pairs_reliable import cohort
 from test_pairs_sampling import as_manifest, confounded_cohort
 
-from tilscore.cohort.page.page import write_page
-from tilscore.cohort.paired.analyse import analyse
+from tilscore.cohort.page import write_page
+from tilscore.cohort.paired import analyse
 
 
 def page_of(folder: Path, biopsies: pd.DataFrame) -> str:

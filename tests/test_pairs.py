@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tilscore.cohort.paired.analyse import analyse
+from tilscore.cohort.paired import analyse
 from tilscore.cohort.paired.change import change_tests
 from tilscore.cohort.paired.missing import missing_tests
 from tilscore.cohort.paired.model import Design, fit_model, mixed_variances, model_design

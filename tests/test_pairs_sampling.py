@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 from test_pairs import CFG, cohort
 
-from tilscore.cohort.paired.analyse import analyse_tables
 from tilscore.cohort.paired.change import change_tests
 from tilscore.cohort.paired.pairs import build_pairs
+from tilscore.cohort.paired.run import analyse_tables
 from tilscore.inputs.words import COLUMNS
 from tilscore.stats.aligned import aligned_signed_rank, aligned_test
 

@@ -12,10 +12,10 @@ from openpyxl import load_workbook
 from test_pairs import CFG, cohort
 from test_pairs_sampling import as_manifest
 
-from tilscore.cohort.assays.assays import assays
-from tilscore.cohort.paired.analyse import analyse_tables
+from tilscore.cohort.assays import assays
 from tilscore.cohort.paired.pairs import AnalyseConfig
-from tilscore.cohort.rank.rank import rank
+from tilscore.cohort.paired.run import analyse_tables
+from tilscore.cohort.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, simulate_cohort, write_simulation
 from tilscore.cohort.tables import write_tables
 from tilscore.errors import ConfigError

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilscore.cohort.assays.assays import assays
+from tilscore.cohort.assays import assays
 from tilscore.cohort.assays.table import read_assays
 from tilscore.cohort.manifest.check import check_manifest
 from tilscore.cohort.manifest.spelling import not_known, spelled_otherwise

@@ -181,7 +181,7 @@ def merge(args: argparse.Namespace) -> int:
 
 def simulate(args: argparse.Namespace) -> int:
     """A made cohort."""
-    from tilscore.cohort.simulate.cohort import simulate
+    from tilscore.cohort.simulate import simulate
 
     check_can_write(args.out, folder=True)
     return simulate(
@@ -200,7 +200,7 @@ def simulate(args: argparse.Namespace) -> int:
 
 def analyse(args: argparse.Namespace) -> int:
     """Paired change of a cohort."""
-    from tilscore.cohort.paired.analyse import analyse
+    from tilscore.cohort.paired import analyse
     from tilscore.cohort.paired.pairs import AnalyseConfig
 
     check_can_write(args.out, folder=True)
@@ -212,7 +212,7 @@ def analyse(args: argparse.Namespace) -> int:
 
 def rank(args: argparse.Namespace) -> int:
     """How unusual each patient is."""
-    from tilscore.cohort.rank.rank import rank
+    from tilscore.cohort.rank import rank
 
     check_can_write(args.out, folder=True)
     found = rank(
@@ -244,7 +244,7 @@ def reference(args: argparse.Namespace) -> int:
 
 def assays(args: argparse.Namespace) -> int:
     """Other measurements of the same patients."""
-    from tilscore.cohort.assays.assays import assays
+    from tilscore.cohort.assays import assays
 
     check_can_write(args.out, folder=True)
     found = assays(
@@ -264,7 +264,7 @@ def assays(args: argparse.Namespace) -> int:
 
 def _told(found: dict[str, Any], args: argparse.Namespace) -> int:
     """Say what must be known about a result, and bring the cohort's page up to date where there is an analysis."""
-    from tilscore.cohort.page.page import write_page
+    from tilscore.cohort.page import write_page
 
     for note in found["notes"]:
         print(f"- {note}")
