@@ -59,8 +59,13 @@ def _open_streams() -> None:
 
 def _matched(argv: Sequence[str]) -> list[str]:
     """On Windows, whose shells leave that to programs, the files that `*` and `?` stand for, where there are any."""
-    patterns = {a for a in argv if _WINDOWS and not a.startswith("-") and any(c in a for c in "*?")}
-    return [name for a in argv for name in (a in patterns and sorted(glob.glob(a))) or [a]]
+    if not _WINDOWS:
+        return [*argv]
+    named: list[str] = []
+    for text in argv:
+        is_pattern = not text.startswith("-") and ("*" in text or "?" in text)
+        named += (sorted(glob.glob(text)) if is_pattern else []) or [text]
+    return named
 
 
 def parser() -> argparse.ArgumentParser:
