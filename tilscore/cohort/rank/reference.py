@@ -13,6 +13,7 @@ from tilscore.cohort.manifest.pool import INTERVALS, as_numbers, pool_biopsies, 
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.manifest.spelling import spelled_otherwise
 from tilscore.cohort.rank.coded import without_identifiers
+from tilscore.cohort.rank.standing import ROUNDED
 from tilscore.errors import DataError, UsageError
 from tilscore.inputs.words import several
 
@@ -94,7 +95,7 @@ def recognised(mine: pd.DataFrame, reference: pd.DataFrame) -> dict[str, str]:
         return found
     theirs = reference[[*_SAME]].to_numpy(float)
     for row in mine[mine["til_density_per_mm2"] > 0].to_dict("records"):
-        same = np.isclose(theirs, [row[name] for name in _SAME], rtol=10.0**-N_DIGITS * 6, atol=0).all(axis=1)
+        same = np.isclose(theirs, [row[name] for name in _SAME], rtol=ROUNDED, atol=0).all(axis=1)
         for name in reference.loc[same & (reference["timepoint"] == row["timepoint"]).to_numpy(), "patient_id"]:
             found.setdefault(name, row["patient_id"])
     return {name: own for name, own in found.items() if name != own}
