@@ -38,7 +38,7 @@ cells = Cells(x, y, label, rng.uniform(0.5, 1, len(x)))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 print(f"{len(cells)} cells ({len(tils)} TILs) in {bed.sum() * grid.pixel_mm2:.0f} mm2; {before:.2f} GB before")
 stroma = values == Region.STROMA
-scene = _scene(cells, regions, bed, SpatialConfig(), 0.0)
+scene = _scene(cells, regions, bed, SpatialConfig(), 0.0, None)
 jobs = {n: lambda m=m, n=n: _entry(n, m, scene, True) for n, m in _STATISTICS.items()}
 jobs["density_interval"] = lambda: density_interval(*tils.T, np.full(len(tils), 0.9), stroma, grid)
 jobs["density_interval of all cells"] = lambda: density_interval(x, y, np.full(len(x), 0.9), bed, grid)
