@@ -82,19 +82,28 @@ def check_can_write(path: Path, *, folder: bool = False) -> None:
     """
     do = "name another place, or check the folder and its rights"
     try:
-        if path.exists() and path.is_dir() != folder:
+        if _is_there(path) and path.is_dir() != folder:
             found = "a file" if folder else "a folder"
             raise UsageError(
                 "cannot be written", where=path, found=found, do=f"name a {'folder' if folder else 'file'}"
             )
         place = path if folder else path.parent
-        while not place.exists() and place != place.parent:  # a drive of Windows that is not there has no parent
+        while not _is_there(place) and place != place.parent:  # a drive of Windows that is not there has no parent
             place = place.parent
         probe = place / f".writable.{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as err:
         raise UsageError("cannot be written", where=path, found=err.strerror or err, do=do) from err
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it exists; a name that is too long, or a closed folder, is an `OSError` (`Path.exists`: False)."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
