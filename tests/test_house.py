@@ -25,7 +25,7 @@ FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 DOORS = {
     "lightning": {"train"},
     "openslide": {"slide", "doctor"},
-    "openvino": {"backends", "modelstore"},
+    "openvino": {"backends"},
     "tiatoolbox": {"slide", "modelstore"},
     "huggingface_hub": {"modelstore"},
     "statsmodels": {"stats", "cohort"},

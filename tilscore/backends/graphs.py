@@ -13,9 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import openvino as ov
-
 from tilscore.backends.openvino_backend import convert
+from tilscore.backends.openvino_runtime import ov
 from tilscore.config import as_values
 from tilscore.errors import OutputError
 from tilscore.files import replacing

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from tilscore.backends.base import BlockResult, Precision, results_of
 from tilscore.backends.devices import cpu_count
+from tilscore.backends.openvino_runtime import ov
 from tilscore.errors import ModelError
 from tilscore.modelcard import SIZE_MULTIPLE, Calibration
 from tilscore.peaks import IDENTITY
 
 if TYPE_CHECKING:
     from torch import nn
-
-logging.getLogger("openvino").setLevel(logging.ERROR)
 
 
 class OpenVinoBackend:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,9 +142,8 @@ def _runner(form: Format, path: Path) -> Any:
     if form == "torchscript":
         script = torch.jit.load(str(path))
         return lambda image: [m.numpy() for m in script(torch.from_numpy(image))]
-    import openvino as ov
+    from tilscore.backends.openvino_runtime import ov
 
-    logging.getLogger("openvino").setLevel(logging.ERROR)
     core = ov.Core()
     request = core.compile_model(core.read_model(path.read_bytes()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda image: [request([image])[i] for i in range(len(OUTPUTS))]
