@@ -18,7 +18,7 @@ from tilscore.space import Grid
 from tilscore.spatial import spatial_statistics
 from tilscore.spatial.config import SpatialConfig
 from tilscore.spatial.processes import gaussian_field, poisson, thomas
-from tilscore.spatial.whole import _STATISTICS, _entry, _scene
+from tilscore.spatial.run import _STATISTICS, _entry, _scene
 
 rng = np.random.default_rng(0)
 grid = Grid(4.0, 3500, 3500)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tilscore.cohort.assays import assays
-from tilscore.cohort.assays.asked import kinds_of
+from tilscore.cohort.assays.selection import kinds_of
 from tilscore.cohort.assays.table import read_assays
 from tilscore.errors import UsageError
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tilscore.cohort.agreement.calibrate import as_text, calibrate
 from tilscore.errors import ConfigError, UsageError
-from tilscore.score.calibrated import read_calibration
+from tilscore.score.calibration import read_calibration
 from tilscore.stats.monotone import fit, folds, nested
 
 

@@ -20,8 +20,8 @@ import tilscore
 from tilscore.cohort.agreement.text import draw
 from tilscore.cohort.assays import assays
 from tilscore.cohort.page import write_page
-from tilscore.cohort.page.inksvg import inline, make_svg, new_figure, time_name
-from tilscore.cohort.page.told import (
+from tilscore.cohort.page.style import inline, make_svg, new_figure, time_name
+from tilscore.cohort.page.text import (
     estimate_text,
     factors,
     items,

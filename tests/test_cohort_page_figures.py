@@ -16,8 +16,8 @@ from test_pairs_sampling import confounded_cohort
 from tilscore.cohort.page.figsurvival import at_risk, kaplan_meier_figure
 from tilscore.cohort.page.figtests import draw_flow
 from tilscore.cohort.page.figures import NAMES, draw_figures
-from tilscore.cohort.page.gathered import gather
-from tilscore.cohort.page.inksvg import in_rows
+from tilscore.cohort.page.results import read_results
+from tilscore.cohort.page.style import in_rows
 from tilscore.cohort.paired import analyse
 from tilscore.cohort.paired.pairs import AnalyseConfig
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
@@ -80,7 +80,7 @@ def test_shifts_tell_the_categories_of_the_settings(tmp_path: Path) -> None:
     files, out = (tmp_path / "slides.csv", tmp_path / "scores.csv"), tmp_path / "out"
     for cfg, told in ((AnalyseConfig(), "10 and 40 %"), (AnalyseConfig(categories_pct=(2.5, 50)), "2.5 and 50 %")):
         analyse(*files, out, cfg)
-        (shifts,) = [f for f in draw_figures(gather(out)) if f.name == "shifts"]
+        (shifts,) = [f for f in draw_figures(read_results(out)) if f.name == "shifts"]
         assert shifts.caption.endswith(f"{told} belong to the lower category.")
 
 
@@ -91,7 +91,7 @@ def test_figures_of_an_earlier_page_are_removed_and_nothing_else(tmp_path: Path)
     for name in {"survival.svg", "tests_calibrated.svg", "bland_altman_pair.svg"} | others:
         (folder / name).write_text("of another day")
     page_of(tmp_path, with_limits(confounded_cohort(8)))
-    drawn = {f"{figure.name}.svg" for figure in draw_figures(gather(tmp_path / "out"))}
+    drawn = {f"{figure.name}.svg" for figure in draw_figures(read_results(tmp_path / "out"))}
     assert {path.name for path in folder.iterdir()} == drawn | others
     assert drawn <= {f"{name}.svg" for name in NAMES}
 
@@ -100,7 +100,7 @@ def test_arrows_of_the_flow_touch_their_boxes(tmp_path: Path) -> None:
     """Each ends at the edge of the box that it points to, and begins at the edge of a box or on another arrow."""
     write_simulation(tmp_path, SimulateConfig(patients=12, pairs=8, series=4, not_evaluable_frac=0.1, seed=4))
     analyse(tmp_path / "slides.csv", tmp_path, tmp_path / "out")
-    figure = draw_flow(gather(tmp_path / "out"))
+    figure = draw_flow(read_results(tmp_path / "out"))
     figure.savefig(tmp_path / "flow.png")
     texts = figure.axes[0].texts
     box_at = {t.get_position(): t.get_bbox_patch().get_window_extent() for t in texts if t.get_text()}

@@ -14,7 +14,7 @@ from pages import Page
 from tilscore.cohort.assays import assays
 from tilscore.cohort.page import write_page
 from tilscore.cohort.page.assaytables import assay_sheets
-from tilscore.cohort.page.told import items
+from tilscore.cohort.page.text import items
 from tilscore.cohort.paired import analyse
 from tilscore.cohort.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation

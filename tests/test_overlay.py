@@ -31,7 +31,7 @@ from tilscore.overlay.page import field_text, number
 from tilscore.overlay.panels import OverlayConfig, draw_panels
 from tilscore.overlay.views import Field
 from tilscore.score.parts import left_out_of
-from tilscore.score.whole import score_with_parts
+from tilscore.score.run import score_with_parts
 from tilscore.slide import open_slide
 from tilscore.space import BoxUm, Grid, Window
 

@@ -11,7 +11,7 @@ from test_pairs_sampling import confounded_cohort
 from tilscore.cohort.paired.pairs import build_pairs
 from tilscore.cohort.paired.reliable import N_ALIKE, add_adjusted
 from tilscore.stats.clustered import fit_clustered
-from tilscore.stats.leftout import left_out
+from tilscore.stats.leaveoneout import leave_one_out
 
 
 def cohort(changes: np.ndarray, error: np.ndarray, **after: np.ndarray) -> pd.DataFrame:
@@ -35,13 +35,13 @@ def test_left_out_is_a_fit_without_the_row() -> None:
     rng = np.random.default_rng(0)
     x = np.column_stack([rng.integers(0, 2, 15).astype(float), rng.normal(size=15)])
     d = rng.normal(size=15)
-    found = left_out(d, x)
+    found = leave_one_out(d, x)
     for i in range(15):
         others = np.arange(15) != i
         design = np.column_stack([np.ones(14), x[others]])
         told = fit_clustered(d[others], design, np.arange(14)).contrast(np.array([0.0, *x[i]]))
         assert (found.effect[i], found.se[i]) == pytest.approx((told.estimate, told.se))
-    alone = left_out(d, np.eye(15)[:, :1])
+    alone = leave_one_out(d, np.eye(15)[:, :1])
     assert np.isnan([alone.effect[0], alone.se[0]]).all()
     assert alone.leverage[0] == pytest.approx(1)
     assert (alone.effect[1:] == 0).all()

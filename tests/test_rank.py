@@ -11,10 +11,10 @@ import pytest
 
 from tilscore.cohort.manifest.pool import pool_biopsies, read_scores
 from tilscore.cohort.manifest.read import read_manifest
-from tilscore.cohort.rank.coded import without_identifiers
+from tilscore.cohort.rank.identifiers import without_identifiers
+from tilscore.cohort.rank.placement import RankConfig
 from tilscore.cohort.rank.reasons import reasons
 from tilscore.cohort.rank.run import rank, rank_tables, shortlist
-from tilscore.cohort.rank.standing import RankConfig
 from tilscore.cohort.simulate.cohort import SimulateConfig, simulate_cohort, write_simulation
 from tilscore.cohort.tables import write_table
 from tilscore.errors import DataError, UsageError

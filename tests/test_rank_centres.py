@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tilscore.cohort.manifest.pool import pool_biopsies
 from tilscore.cohort.rank.centres import centre_notes, centre_table
+from tilscore.cohort.rank.placement import RankConfig, level_table
 from tilscore.cohort.rank.run import rank, rank_tables, shortlist
-from tilscore.cohort.rank.standing import RankConfig, level_table
 from tilscore.cohort.simulate.cohort import SimulateConfig, simulate_cohort, write_simulation
 from tilscore.cohort.tables import write_table
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tilscore.cli import main
 from tilscore.cohort.manifest.pool import pool_biopsies
+from tilscore.cohort.rank.placement import RankConfig
 from tilscore.cohort.rank.portable import COLUMNS, as_reference, write_reference
 from tilscore.cohort.rank.reference import recognised
 from tilscore.cohort.rank.run import rank, rank_tables
-from tilscore.cohort.rank.standing import RankConfig
 from tilscore.cohort.simulate.cohort import SimulateConfig, simulate_cohort, write_simulation
 from tilscore.errors import UsageError
 

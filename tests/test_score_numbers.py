@@ -15,7 +15,7 @@ from tilscore.errors import ConfigError
 from tilscore.labels import Area, Cell, Region
 from tilscore.raster import Raster
 from tilscore.score import CompatConfig, InfiltratedConfig, Score, ScoreConfig
-from tilscore.score.calibrated import read_calibration
+from tilscore.score.calibration import read_calibration
 from tilscore.score.compat import overlap_in_squares, positive_patches
 from tilscore.score.infiltrated import infiltrated
 from tilscore.space import Grid

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tilscore.score.bed import BedConfig
-from tilscore.score.calibrated import read_calibration
+from tilscore.score.calibration import read_calibration
 from tilscore.score.config import (
     AggregateConfig,
     CompatConfig,
@@ -16,9 +16,9 @@ from tilscore.score.interval import IntervalConfig
 from tilscore.score.parts import Part, Parts
 from tilscore.score.reasons import NOTES, REASONS
 from tilscore.score.result import COLUMNS, COLUMNS_1, SCHEMA_VERSION, Score, failed_row
+from tilscore.score.run import Scored, score_with_parts
 from tilscore.score.sites import SITES, SPECIMENS, check_words
 from tilscore.score.store import read_score, write_score
-from tilscore.score.whole import Scored, score_with_parts
 
 __all__ = [
     "COLUMNS",

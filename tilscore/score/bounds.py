@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tilscore.score.calibrated import Calibration, read_calibration
+from tilscore.score.calibration import Calibration, read_calibration
 from tilscore.score.config import ScoreConfig
 from tilscore.score.interval import Interval, density_interval, share_interval
 from tilscore.score.numbers import Numbers

@@ -13,7 +13,7 @@ from tilscore.labels import Cell
 from tilscore.masks import Mask
 from tilscore.raster import Raster
 from tilscore.score.bed import distance_px, window_of
-from tilscore.score.calibrated import read_calibration
+from tilscore.score.calibration import read_calibration
 from tilscore.score.compat import area_pct, compat_numbers
 from tilscore.score.config import ScoreConfig
 from tilscore.score.infiltrated import infiltrated

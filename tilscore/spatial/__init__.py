@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tilscore.spatial.config import SpatialConfig
-from tilscore.spatial.whole import spatial_statistics, write_spatial
+from tilscore.spatial.run import spatial_statistics, write_spatial
 
 __all__ = ["SpatialConfig", "spatial_statistics", "write_spatial"]

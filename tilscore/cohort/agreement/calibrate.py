@@ -1,6 +1,6 @@
 """From a score to what pathologists would have said: fit, check and store a calibration to sTIL %.
 
-`tilscore.score.calibrated` reads and applies it.
+`tilscore.score.calibration` reads and applies it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def calibrate(
 
 def _not_for_slides(score: str) -> list[str]:
     """What to say of a score that a slide does not have."""
-    from tilscore.score.calibrated import INPUTS
+    from tilscore.score.calibration import INPUTS
 
     return [] if score in INPUTS else [f"`tilscore score` takes calibrations of {', '.join(INPUTS)}, not of {score}"]
 

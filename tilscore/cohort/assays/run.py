@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tilscore.cohort.assays.asked import ask
 from tilscore.cohort.assays.outcomes import (
     events,
     times,
     unit_of,
 )
+from tilscore.cohort.assays.selection import select_tests
 from tilscore.cohort.assays.survival import COX_COLUMNS, KM_COLUMNS, cox, kaplan_meier, negative_times, patients
 from tilscore.cohort.assays.table import (
     Assays,
@@ -81,26 +81,26 @@ def assays(
     if Path(table).resolve() == (Path(out) / "assays.csv").resolve():
         raise UsageError("the table would be written over", where=table, do="give another --out, or rename the table")
     slides, scores, other = read_manifest(manifest), read_scores(results), read_assays(table)
-    asked = ask(other, densities, flags, survival)
-    grouped = [name for name, kind in asked.kinds.items() if kind == "group"]
-    whole = joined(slides, scores, of_patients(other, time, asked.theirs, grouped), time, what)
-    numbers = [name for name, kind in asked.kinds.items() if kind == "number"]
+    selected = select_tests(other, densities, flags, survival)
+    grouped = [name for name, kind in selected.kinds.items() if kind == "group"]
+    whole = joined(slides, scores, of_patients(other, time, selected.outcome_columns, grouped), time, what)
+    numbers = [name for name, kind in selected.kinds.items() if kind == "number"]
     block = _by_block(numbers, slides, other, whole, time, scores, what)
-    tests = _tests(whole, block, asked.kinds, densities, what)
-    survived = _survival(whole, asked.outcomes, what, time, km_groups)
+    tests = _tests(whole, block, selected.kinds, densities, what)
+    survived = _survival(whole, selected.outcomes, what, time, km_groups)
     found = with_fdr([*tests, *survived["tests"]])
     apart = "patients of the assays differ from the manifest's"
     lacking = not_known(other.table["patient_id"], slides["patient_id"], where=table)
     spelled = [*spelled_otherwise(other.table["patient_id"], slides["patient_id"], apart), *lacking]
-    origin = origin_notes(other, time, asked.theirs, grouped)
-    notes = [*model_notes(whole), *other.notes, *origin, *asked.notes, *spelled]
+    origin = origin_notes(other, time, selected.outcome_columns, grouped)
+    notes = [*model_notes(whole), *other.notes, *origin, *selected.notes, *spelled]
     files = {"manifest": Path(manifest), "scores": scores_file(results), "assays": Path(table)}
     result = {
         "schema_version": SCHEMA_VERSION,
         **made_from(files, "numpy", "scipy", "pandas", "lifelines"),
         "settings": {"timepoint": time, "measure": measure, "offset_per_mm2": OFFSET_PER_MM2, "km_groups": km_groups},
         "counts": _counts(whole, other),
-        "notes": [*notes, *negative_times(whole, asked.outcomes), *_notes(whole, block, other, time)],
+        "notes": [*notes, *negative_times(whole, selected.outcomes), *_notes(whole, block, other, time)],
         "tests": plain_rows(found),
         "km": survived["summary"],
         "cox": survived["cox"],

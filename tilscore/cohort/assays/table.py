@@ -13,7 +13,7 @@ import pandas as pd
 from tilscore.cohort.manifest.read import one_spelling
 from tilscore.cohort.manifest.sheet import Row, decimal_comma, read_sheet
 from tilscore.cohort.paired.pairs import MEASURES
-from tilscore.cohort.rank.coded import without_identifiers
+from tilscore.cohort.rank.identifiers import without_identifiers
 from tilscore.errors import UsageError
 from tilscore.inputs.words import COLUMNS, advice, bare, canonical, is_missing
 from tilscore.slide.mpp import number

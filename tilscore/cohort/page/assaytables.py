@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tilscore.cohort.page.told import factors, interval_text, p_text, reason_words
+from tilscore.cohort.page.text import factors, interval_text, p_text, reason_words
 from tilscore.errors import printable
 from tilscore.inputs.words import several
 from tilscore.overlay.page import number

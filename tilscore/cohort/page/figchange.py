@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tilscore.cohort.page.gathered import Gathered
-from tilscore.cohort.page.inksvg import (
+from tilscore.cohort.page.results import CohortResults
+from tilscore.cohort.page.style import (
     DOWN,
     FLAT,
     INK,
@@ -48,7 +48,7 @@ LONGEST = 24
 """Characters of a name in a figure."""
 
 
-def spaghetti(found: Gathered) -> Figure:
+def spaghetti(found: CohortResults) -> Figure:
     """Density of the paired patients, one panel a later time point; first all time points where there are several."""
     later = [t for t in found.later if (found.pairs["timepoint"] == t).any()]
     parts = ([None] if len(later) > 1 else []) + later
@@ -116,7 +116,7 @@ def _series(axes: Axes, table: pd.DataFrame, later: list[str]) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 
-def waterfall(found: Gathered, measure: Measure) -> Figure:
+def waterfall(found: CohortResults, measure: Measure) -> Figure:
     """Each patient's adjusted change with the interval of its measurement, sorted; reliable changes in colour.
 
     Patients whose change cannot be adjusted stand last, without a bar.
@@ -177,7 +177,7 @@ def _reach(axes: Axes, bars: Floats, limits: list[Floats], log: bool) -> None:
     axes.set_ylabel("change, points")
 
 
-def sites(found: Gathered) -> Figure:
+def sites(found: CohortResults) -> Figure:
     """Density at each time point, one panel a site, the specimens apart."""
     known = found.biopsies[found.biopsies["til_density_per_mm2"].notna()]
     most = list(known["site"].replace("", "unknown").value_counts().index[:N_SITES])

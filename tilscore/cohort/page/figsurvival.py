@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tilscore.cohort.page.inksvg import DOWN, INK, MUTED, UP, in_rows, lowest, new_figure
+from tilscore.cohort.page.style import DOWN, INK, MUTED, UP, in_rows, lowest, new_figure
 from tilscore.inputs.words import several
 
 if TYPE_CHECKING:

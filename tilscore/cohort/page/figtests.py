@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilscore.cohort.page.gathered import Gathered, rows
-from tilscore.cohort.page.inksvg import (
+from tilscore.cohort.page.results import CohortResults, rows
+from tilscore.cohort.page.style import (
     DOWN,
     FLAT,
     INK,
@@ -23,7 +23,7 @@ from tilscore.cohort.page.inksvg import (
     span,
     time_name,
 )
-from tilscore.cohort.page.told import estimate_text, ratio_text
+from tilscore.cohort.page.text import estimate_text, ratio_text
 from tilscore.errors import printable
 from tilscore.inputs.words import several
 
@@ -80,7 +80,7 @@ class Forest:
     log: bool
 
 
-def tests_forest(found: Gathered, measure: str) -> Forest:
+def tests_forest(found: CohortResults, measure: str) -> Forest:
     """Every test of the change of one measure, a column a time point."""
     log = measure == "density"
     names = [t for t in TESTS if rows(found, "tests", measure=measure, test=t)]
@@ -93,7 +93,7 @@ def tests_forest(found: Gathered, measure: str) -> Forest:
     return Forest([(TESTS[t], False) for t in names], found.later, cells, log)
 
 
-def sensitivity_forest(found: Gathered, unit: str) -> Forest:
+def sensitivity_forest(found: CohortResults, unit: str) -> Forest:
     """The adjusted change under each definition in this unit and each choice of pairs, a column a time point."""
     log = unit == "log ratio"
     lines: list[tuple[str, bool]] = []
@@ -186,7 +186,7 @@ def _cell(axes: Axes, at: int, mark: Mark | str, log: bool) -> None:
     axes.annotate(text, (1.02, at), color=colour, ha="left", annotation_clip=False, **beside)
 
 
-def draw_shifts(found: Gathered) -> Figure:
+def draw_shifts(found: CohortResults) -> Figure:
     """Patients by category before and after: a table for each measure and time point, shaded by count."""
     table = found.analysis["shifts"]
     measures = sorted({row["measure"] for row in table})
@@ -228,7 +228,7 @@ def _heat(axes: Axes, table: list[dict[str, Any]]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def draw_flow(found: Gathered) -> Figure:
+def draw_flow(found: CohortResults) -> Figure:
     """From the slides that are listed to the pairs, and what was left out at each step."""
     flow = found.analysis["flow"]
     states: dict[str, int] = flow["n_slides_by_status"]
@@ -267,7 +267,7 @@ def _in_twos(texts: list[str]) -> str:
     return ",\n".join(", ".join(texts[i : i + 2]) for i in range(0, len(texts), 2))
 
 
-def _lost_biopsies(found: Gathered) -> list[str]:
+def _lost_biopsies(found: CohortResults) -> list[str]:
     states = found.biopsies.loc[found.biopsies["status"] != "ok", "status"].value_counts()
     return [f"{n} {state.replace('_', ' ')}" for state, n in states.items()]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from tilscore.cohort.page.figchange import FLOOR_PER_MM2, N_SITES, sites, spaghetti, waterfall
 from tilscore.cohort.page.figsurvival import kaplan_meier_figure
 from tilscore.cohort.page.figtests import draw_flow, draw_forest, draw_shifts, sensitivity_forest, tests_forest
-from tilscore.cohort.page.gathered import PAIRS, Gathered, rows
-from tilscore.cohort.page.inksvg import make_svg, time_name
-from tilscore.cohort.page.told import BY_ERROR_ALONE, NO_INDEX, reason_words
+from tilscore.cohort.page.results import PAIRS, CohortResults, rows
+from tilscore.cohort.page.style import make_svg, time_name
+from tilscore.cohort.page.text import BY_ERROR_ALONE, NO_INDEX, reason_words
 from tilscore.cohort.paired.pairs import MEASURES
 from tilscore.errors import OutputError
 from tilscore.files import write_text
@@ -39,7 +39,7 @@ class Drawn:
     svg: str
 
 
-def draw_figures(found: Gathered) -> list[Drawn]:
+def draw_figures(found: CohortResults) -> list[Drawn]:
     """Draw every figure that the cohort has data for, and write each to `OUT/figures/<name>.svg`; those of an earlier
     page that are not drawn this time are removed.
 
@@ -62,7 +62,7 @@ def draw_figures(found: Gathered) -> list[Drawn]:
     return drawn
 
 
-def _wanted(found: Gathered) -> list[tuple[str, str, str, Callable[[], Figure]]]:
+def _wanted(found: CohortResults) -> list[tuple[str, str, str, Callable[[], Figure]]]:
     """Name, title, caption and how to draw, of each figure there is something to show for."""
     wanted: list[tuple[str, str, str, Callable[[], Figure]]] = [
         ("flow", "From slides to pairs", "", partial(draw_flow, found))
@@ -96,7 +96,7 @@ def _wanted(found: Gathered) -> list[tuple[str, str, str, Callable[[], Figure]]]
     return wanted
 
 
-def waterfall_caption(found: Gathered, measure: str) -> str:
+def waterfall_caption(found: CohortResults, measure: str) -> str:
     """What the bars of a measure are at each time point, and what marks a patient."""
     said: dict[str, list[str]] = {}
     lacks = set()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilscore.cohort.page.gathered import Gathered, rows
-from tilscore.cohort.page.told import factors
+from tilscore.cohort.page.results import CohortResults, rows
+from tilscore.cohort.page.text import factors
 
 REFERENCES = {
     "salgado": "Salgado R, Denkert C, Demaria S, et al. The evaluation of tumor-infiltrating lymphocytes (TILs) in "
@@ -53,7 +53,7 @@ REFERENCES = {
 }
 
 
-def methods(found: Gathered) -> tuple[list[str], list[str]]:
+def methods(found: CohortResults) -> tuple[list[str], list[str]]:
     """Paragraphs with numbers in brackets, and the references in the order of these numbers."""
     cited: list[str] = []
 
@@ -74,7 +74,7 @@ def methods(found: Gathered) -> tuple[list[str], list[str]]:
     return [part for part in parts if part], [REFERENCES[name] for name in cited]
 
 
-def _scores(found: Gathered, cite: Any) -> str:
+def _scores(found: CohortResults, cite: Any) -> str:
     offset = found.analysis["settings"]["density_offset_per_mm2"]
     models = sorted({m for m in found.slides.get("model", []) if m})
     by = f" by the model {', '.join(models)}" if models else ""
@@ -87,7 +87,7 @@ def _scores(found: Gathered, cite: Any) -> str:
     )
 
 
-def _change(found: Gathered, cite: Any) -> str:
+def _change(found: CohortResults, cite: Any) -> str:
     s = found.analysis["settings"]
     tests = (
         f"Changes against baseline were tested with the signed-rank test {cite('wilcoxon')} and estimated with the "
@@ -109,7 +109,7 @@ def _change(found: Gathered, cite: Any) -> str:
     )
 
 
-def _model(found: Gathered, cite: Any) -> str:
+def _model(found: CohortResults, cite: Any) -> str:
     about = found.analysis["model_diagnostics"]
     if about.get("status") != "ok":
         return "No model of all biopsies could be fitted."
@@ -123,7 +123,7 @@ def _model(found: Gathered, cite: Any) -> str:
     )
 
 
-def _single(found: Gathered, cite: Any) -> str:
+def _single(found: CohortResults, cite: Any) -> str:
     low, high = found.analysis["settings"]["categories_pct"]
     return (
         "A single patient's change was called reliable where it exceeded 1.96 times its standard error of measurement "
@@ -133,7 +133,7 @@ def _single(found: Gathered, cite: Any) -> str:
     )
 
 
-def _rank(found: Gathered, cite: Any) -> str:
+def _rank(found: CohortResults, cite: Any) -> str:
     assert found.rank is not None
     s = found.rank.get("settings") or {}
     used = list(
@@ -153,7 +153,7 @@ def _rank(found: Gathered, cite: Any) -> str:
     )
 
 
-def _assays(found: Gathered, cite: Any) -> str:
+def _assays(found: CohortResults, cite: Any) -> str:
     assert found.assays is not None
     families = {row.get("family") for row in found.assays.get("tests") or []}
     said = []
@@ -186,7 +186,7 @@ def _assays(found: Gathered, cite: Any) -> str:
     )
 
 
-def _software(found: Gathered, cite: Any) -> str:
+def _software(found: CohortResults, cite: Any) -> str:
     v = found.analysis["versions"]
     return (
         f"Computed with tilscore {v['tilscore']} (Python {v['python']}, SciPy {v['scipy']} {cite('virtanen')}, "

@@ -14,10 +14,10 @@ from tilscore.cohort.page.agreetables import agreement_sheets, agreement_text
 from tilscore.cohort.page.assaytables import assay_sheets
 from tilscore.cohort.page.figtests import TESTS, definition_name
 from tilscore.cohort.page.figures import Drawn, draw_figures
-from tilscore.cohort.page.gathered import Gathered, gather, rows
-from tilscore.cohort.page.inksvg import inline, time_name
 from tilscore.cohort.page.methods import methods
-from tilscore.cohort.page.told import (
+from tilscore.cohort.page.results import CohortResults, read_results, rows
+from tilscore.cohort.page.style import inline, time_name
+from tilscore.cohort.page.text import (
     MEASURES,
     estimate_text,
     factors,
@@ -90,13 +90,13 @@ def write_page(out: Path, results: Path | None = None) -> Path:
     ------
     DataError : there is no analysis in `out`. OutputError : nothing can be written.
     """
-    found = gather(Path(out))
+    found = read_results(Path(out))
     path = Path(out) / "cohort.html"
     write_text(path, render(found, draw_figures(found), reports(found, results)))
     return path
 
 
-def render(found: Gathered, drawn: list[Drawn], links: Mapping[str, str]) -> str:
+def render(found: CohortResults, drawn: list[Drawn], links: Mapping[str, str]) -> str:
     """The page as HTML.
 
     Parameters
@@ -148,18 +148,18 @@ def render(found: Gathered, drawn: list[Drawn], links: Mapping[str, str]) -> str
     )
 
 
-def _tables(found: Gathered) -> dict[str, str]:
+def _tables(found: CohortResults) -> dict[str, str]:
     """The tables that are there, each with what it holds, but for those of stale results."""
     stale = {table for verb in found.stale for table in _OF_VERBS[verb]}
     return {t: what for t, what in TABLES.items() if t not in stale and (found.out / f"{t}.csv").is_file()}
 
 
-def _books(found: Gathered) -> dict[str, str]:
+def _books(found: CohortResults) -> dict[str, str]:
     """The workbooks that are there, each with what it holds, but for those of stale results."""
     return {b: what for b, what in BOOKS.items() if b not in found.stale and (found.out / f"{b}.xlsx").is_file()}
 
 
-def reports(found: Gathered, results: Path | None) -> dict[str, str]:
+def reports(found: CohortResults, results: Path | None) -> dict[str, str]:
     """Slide to the address of its report as seen from the page; slides without a report are left out."""
     if results is None:
         return {}
@@ -183,7 +183,7 @@ def _shown(figure: Drawn) -> dict[str, Any]:
     return shown | {"svg": Markup(inline(figure.svg, figure.name, figure.title)), "uri": None}
 
 
-def _results(found: Gathered) -> list[dict[str, Any]]:
+def _results(found: CohortResults) -> list[dict[str, Any]]:
     """The primary test of every measure and time point."""
     return [
         row | {"text": ratio_text(row) if row["measure"] == "density" else estimate_text(row)}
@@ -192,7 +192,7 @@ def _results(found: Gathered) -> list[dict[str, Any]]:
     ]
 
 
-def _slides(found: Gathered, links: Mapping[str, str]) -> dict[tuple[str, str], list[tuple[str, str | None]]]:
+def _slides(found: CohortResults, links: Mapping[str, str]) -> dict[tuple[str, str], list[tuple[str, str | None]]]:
     """The scored slides of each biopsy with their reports."""
     slides: dict[tuple[str, str], list[tuple[str, str | None]]] = {}
     scored = found.slides[found.slides["status"] == "ok"]
@@ -201,7 +201,7 @@ def _slides(found: Gathered, links: Mapping[str, str]) -> dict[tuple[str, str], 
     return slides
 
 
-def _patients(found: Gathered, links: Mapping[str, str]) -> list[dict[str, Any]]:
+def _patients(found: CohortResults, links: Mapping[str, str]) -> list[dict[str, Any]]:
     """The pairs with the reports of both biopsies' slides."""
     slides = _slides(found, links)
     return [
@@ -212,7 +212,7 @@ def _patients(found: Gathered, links: Mapping[str, str]) -> list[dict[str, Any]]
     ]
 
 
-def _alone(found: Gathered, links: Mapping[str, str]) -> list[dict[str, Any]]:
+def _alone(found: CohortResults, links: Mapping[str, str]) -> list[dict[str, Any]]:
     """The scored biopsies that are in no pair, with the reports of their slides."""
     slides = _slides(found, links)
     paired = {(row["patient_id"], time) for row in found.analysis["pairs"] for time in ("baseline", row["timepoint"])}
@@ -225,7 +225,7 @@ def _alone(found: Gathered, links: Mapping[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-def _missing(found: Gathered) -> list[dict[str, Any]]:
+def _missing(found: CohortResults) -> list[dict[str, Any]]:
     """For each time point: patients without a pair by reason, and the tests of dependence on the baseline."""
     out = []
     for timepoint in found.later:

@@ -9,7 +9,7 @@ from scipy import stats
 from tilscore.cohort.paired.change import unusable
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure
 from tilscore.cohort.paired.sampling import Covariates, covariates
-from tilscore.stats.leftout import left_out
+from tilscore.stats.leaveoneout import leave_one_out
 
 N_ALIKE = 5
 """Other pairs that must differ in the same way before a patient's change is freed of it."""
@@ -23,8 +23,8 @@ _PARTS = ("adjusted", "adjusted_error_sd", "rci_adjusted", "reliable", "rci_basi
 def add_adjusted(pairs: pd.DataFrame, cfg: AnalyseConfig) -> pd.DataFrame:
     """Each patient's delta without the part that the sampling explains, its index, and whether the change is reliable.
 
-    The part is estimated from the other pairs of the time point (`tilscore.stats.leftout`), and its variance is added
-    to that of the measurement. Adds for each measure `_adjusted` (delta), `_adjusted_error_sd`, `_rci_adjusted`,
+    The part is estimated from the other pairs of the time point (`stats.leaveoneout`), and its variance is added to
+    that of the measurement. Adds for each measure `_adjusted` (delta), `_adjusted_error_sd`, `_rci_adjusted`,
     `_reliable` (`increase`, `decrease`, `none`), `_rci_basis` and `_rci_reason`. Where a time point cannot be adjusted,
     or nothing differs, the basis is `plain` and the delta as it is. Without an index `_rci_reason` says why:
     `rare_difference` (fewer than `N_ALIKE` other pairs differ in that way) and `high_leverage` (above `MAX_LEVERAGE`),
@@ -47,7 +47,7 @@ def _indices(pairs: pd.DataFrame, measure: Measure, cfg: AnalyseConfig) -> pd.Da
         found = Covariates(np.zeros((len(pairs), 0)))
     change = pairs[measure.delta].to_numpy(float)
     error = pairs[f"{measure.name}_error_sd"].to_numpy(float)
-    part = left_out(change, found.x)
+    part = leave_one_out(change, found.x)
     rare = ((found.x != 0) & ((found.x != 0).sum(0) <= N_ALIKE)).any(axis=1)
     heavy = (part.leverage > MAX_LEVERAGE) & (found.x != 0).any(axis=1)
     reasons = [rare, heavy, _apart(pairs, found), ~(error > 0)]

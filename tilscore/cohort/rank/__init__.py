@@ -1,6 +1,6 @@
 """How unusual a patient is."""
 
+from tilscore.cohort.rank.placement import RankConfig
 from tilscore.cohort.rank.run import rank
-from tilscore.cohort.rank.standing import RankConfig
 
 __all__ = ["RankConfig", "rank"]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tilscore.cohort.manifest.pool import MIXED
 from tilscore.cohort.paired.pairs import UNKNOWN, is_known
-from tilscore.cohort.rank.standing import RankConfig
+from tilscore.cohort.rank.placement import RankConfig
 
 SMALL_STROMA_MM2 = 0.5
 """Below, a biopsy shows too few fields for its density to be taken at face value."""

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from tilscore.cohort.rank.expected import HUBER, LEVEL_SIDES, choose_terms, matrix, unsupported
-from tilscore.cohort.rank.standing import RankConfig
+from tilscore.cohort.rank.placement import RankConfig
 from tilscore.inputs.words import several
 
 COLUMNS = ["centre", "n", "n_others", "n_reference", "estimate", "low", "high", "unit", "p", "adjusted_for", "reason"]

@@ -11,9 +11,9 @@ import pandas as pd
 from tilscore.cohort.manifest.models import model_notes, models_of
 from tilscore.cohort.manifest.pool import INTERVALS, MADE_WITH, pool_biopsies, read_scores
 from tilscore.cohort.manifest.read import read_manifest
-from tilscore.cohort.rank.coded import without_identifiers
+from tilscore.cohort.rank.identifiers import without_identifiers
+from tilscore.cohort.rank.placement import RankConfig
 from tilscore.cohort.rank.reference import N_DIGITS, of_one_model
-from tilscore.cohort.rank.standing import RankConfig
 from tilscore.cohort.tables import write_table
 from tilscore.errors import UsageError
 from tilscore.inputs.words import order, several

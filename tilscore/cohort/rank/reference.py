@@ -12,8 +12,8 @@ from tilscore.cohort.manifest.models import NOT_STATED, model_notes, models_of
 from tilscore.cohort.manifest.pool import INTERVALS, as_numbers, pool_biopsies, read_scores, saved_anew, scores_file
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.manifest.spelling import spelled_otherwise
-from tilscore.cohort.rank.coded import without_identifiers
-from tilscore.cohort.rank.standing import ROUNDED
+from tilscore.cohort.rank.identifiers import without_identifiers
+from tilscore.cohort.rank.placement import ROUNDED
 from tilscore.errors import DataError, UsageError
 from tilscore.inputs.words import several
 

@@ -14,19 +14,19 @@ from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.paired.missing import later_timepoints
 from tilscore.cohort.rank.cautions import add_cautions
 from tilscore.cohort.rank.centres import centre_notes, centre_table
-from tilscore.cohort.rank.coded import without_identifiers
 from tilscore.cohort.rank.expected import CHANGE_SIDES, LEVEL_SIDES
-from tilscore.cohort.rank.reasons import reasons
-from tilscore.cohort.rank.reference import read_reference
-from tilscore.cohort.rank.standing import (
+from tilscore.cohort.rank.identifiers import without_identifiers
+from tilscore.cohort.rank.placement import (
     OUTLIER_Z,
     RankConfig,
     Reference,
     change_table,
     level_table,
+    place_all,
     prepare,
-    stand,
 )
+from tilscore.cohort.rank.reasons import reasons
+from tilscore.cohort.rank.reference import read_reference
 from tilscore.cohort.tables import made_from, plain, plain_rows, write_tables
 from tilscore.config import as_values
 from tilscore.errors import UsageError
@@ -134,7 +134,7 @@ def rank_tables(
     ref = prepare(level_table(others, cfg), LEVEL_SIDES, cfg)
     about = {f"level {cfg.timepoint}": _about(ref)}
     levels = level_table(mine, cfg)
-    parts = [_rows(levels, stand(levels, ref, cfg), "level", cfg), _without_score(mine, levels, cfg)]
+    parts = [_rows(levels, place_all(levels, ref, cfg), "level", cfg), _without_score(mine, levels, cfg)]
     changes, their = change_table(mine, cfg), change_table(others, cfg)
     for time in later_timepoints(mine):
         here = changes[changes["timepoint"] == time].reset_index(drop=True)
@@ -142,7 +142,7 @@ def rank_tables(
             continue
         ref = prepare(their[their["timepoint"] == time].reset_index(drop=True), CHANGE_SIDES, cfg)
         about[f"change {time}"] = _about(ref)
-        parts.append(_rows(here, stand(here, ref, cfg), "change", cfg))
+        parts.append(_rows(here, place_all(here, ref, cfg), "change", cfg))
     known = [part.astype(object) for part in parts if len(part)]
     table = pd.concat(known, ignore_index=True) if known else pd.DataFrame(columns=COLUMNS)
     table = add_cautions(table.reindex(columns=COLUMNS).infer_objects(), mine, others, cfg)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilscore.cohort.simulate.draws import Floats, SimulateConfig, draw_areas, draw_biopsies, draw_cores, measure
-from tilscore.cohort.simulate.made import make_tables
+from tilscore.cohort.simulate.tables import make_tables
 from tilscore.cohort.tables import write_table
 from tilscore.errors import UsageError
 from tilscore.files import write_json

@@ -12,17 +12,17 @@ from tilscore.cohort.assays.table import MOST_GROUPS, Assays, stray_texts
 from tilscore.errors import UsageError
 
 
-class Asked(NamedTuple):
+class Selection(NamedTuple):
     """What is tested of the assays: the outcomes (name, time, event) with their columns, the kind of each other column,
     and notes on columns that are not tested."""
 
     outcomes: list[tuple[str, str, str]]
-    theirs: set[str]
+    outcome_columns: set[str]
     kinds: dict[str, str]
     notes: list[str]
 
 
-def ask(other: Assays, densities: Sequence[str], flags: Sequence[str], survival: Sequence[str]) -> Asked:
+def select_tests(other: Assays, densities: Sequence[str], flags: Sequence[str], survival: Sequence[str]) -> Selection:
     """What is tested, by the columns' values and names, or as the user says.
 
     Raises
@@ -35,7 +35,7 @@ def ask(other: Assays, densities: Sequence[str], flags: Sequence[str], survival:
     theirs = {column for _, *both in outcomes for column in both}
     apart = other_outcomes(other.columns, {*theirs, *flags})
     kinds, notes = kinds_of(other, {*theirs, *apart}, flags, densities)
-    return Asked(outcomes, theirs, kinds, [*notes, *outcome_notes(other.columns, {*theirs, *flags}, apart)])
+    return Selection(outcomes, theirs, kinds, [*notes, *outcome_notes(other.columns, {*theirs, *flags}, apart)])
 
 
 def _known(other: Assays, flags: Sequence[str], densities: Sequence[str]) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tilscore.cohort.page.gathered import Gathered, rows
-from tilscore.cohort.page.inksvg import time_name
+from tilscore.cohort.page.results import CohortResults, rows
+from tilscore.cohort.page.style import time_name
 from tilscore.inputs.words import several
 from tilscore.score.sites import SITES, SPECIMENS
 
@@ -53,12 +53,12 @@ class Headline:
     sampling: list[str]
 
 
-def headlines(found: Gathered) -> list[Headline]:
+def headlines(found: CohortResults) -> list[Headline]:
     """The primary result on TIL density at each later time point."""
     return [_headline(found, timepoint) for timepoint in found.later]
 
 
-def _headline(found: Gathered, timepoint: str) -> Headline:
+def _headline(found: CohortResults, timepoint: str) -> Headline:
     time = time_name(timepoint)
     tests = {row["test"]: row for row in rows(found, "tests", timepoint=timepoint, measure="density")}
     row = tests.get("wilcoxon_adjusted")
@@ -108,7 +108,7 @@ def percent_change(ratio: float) -> str:
     return f"{100 * (ratio - 1):.0f} % more" if ratio >= 1 else f"{100 * (1 - ratio):.0f} % less"
 
 
-def _points(found: Gathered, timepoint: str, measure: str) -> str:
+def _points(found: CohortResults, timepoint: str, measure: str) -> str:
     for row in rows(found, "tests", timepoint=timepoint, measure=measure, test="wilcoxon_adjusted"):
         name = MEASURES[measure]
         name = name[0].upper() + name[1:] if measure == "calibrated" else name
@@ -119,7 +119,7 @@ def _points(found: Gathered, timepoint: str, measure: str) -> str:
     return ""
 
 
-def _reliable(found: Gathered, timepoint: str) -> str:
+def _reliable(found: CohortResults, timepoint: str) -> str:
     """How many single changes are beyond measurement error, and how many cannot be judged."""
     pairs = rows(found, "pairs", timepoint=timepoint)
     known = [word for word in (row.get("density_reliable") for row in pairs) if word]
@@ -141,7 +141,7 @@ def _expected(n: float) -> str:
     return f"about {n:.0f}" if n >= 0.95 else "less than 1"
 
 
-def _detectable(found: Gathered, timepoint: str, kind: str) -> str:
+def _detectable(found: CohortResults, timepoint: str, kind: str) -> str:
     for row in rows(found, "mde", timepoint=timepoint, measure="density", stage="after"):
         if kind == "open" and row["status"] == "ok" and row["ratio"]:
             power = 100 * float(found.analysis["settings"]["power"])
@@ -157,7 +157,7 @@ def _naive(tests: dict[str, dict[str, Any]]) -> str:
     return f"Without adjustment it would read {ratio_text(row)}: confounded, not to be reported alone."
 
 
-def _sampling(found: Gathered, timepoint: str) -> list[str]:
+def _sampling(found: CohortResults, timepoint: str) -> list[str]:
     """What differs in the sampling of the pairs, and what of it could not be adjusted for."""
     pairs = rows(found, "pairs", timepoint=timepoint)
     if not pairs:
@@ -184,7 +184,7 @@ def _sampling(found: Gathered, timepoint: str) -> list[str]:
     return said
 
 
-def notes(found: Gathered) -> list[str]:
+def notes(found: CohortResults) -> list[str]:
     """What a reader must not miss: the notes of the analysis, those on adjustment as one for each time point."""
     said = [n.replace("(listed in flow.left_out)", "(listed below)") for n in found.analysis["notes"]]
     said = [n for n in said if not n.startswith("The change of ")]

@@ -147,7 +147,7 @@ def error_sd(table: pd.DataFrame) -> Floats:
     return np.asarray((table["y_high"] - table["y_low"]) / (2 * Z95), np.float64)
 
 
-def stand(targets: pd.DataFrame, reference: Reference, cfg: RankConfig) -> list[dict[str, Any]]:
+def place_all(targets: pd.DataFrame, reference: Reference, cfg: RankConfig) -> list[dict[str, Any]]:
     """Place each row of `targets` in the reference; its own patient never counts as reference.
 
     Returns
@@ -161,12 +161,12 @@ def stand(targets: pd.DataFrame, reference: Reference, cfg: RankConfig) -> list[
     ids = reference.table["patient_id"].to_numpy()
     errors = error_sd(targets)
     return [
-        _stand_one(row, np.flatnonzero(ids == row["patient_id"]), why[i], x[i], float(errors[i]), reference, cfg)
+        _place_one(row, np.flatnonzero(ids == row["patient_id"]), why[i], x[i], float(errors[i]), reference, cfg)
         for i, row in enumerate(targets.to_dict("records"))
     ]
 
 
-def _stand_one(
+def _place_one(
     row: dict[str, Any], own: NDArray[np.intp], why: str, x: Floats, error: float, ref: Reference, cfg: RankConfig
 ) -> dict[str, Any]:
     y = float(row["y"])

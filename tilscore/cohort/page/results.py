@@ -18,7 +18,7 @@ PAIRS = ("machine", "pair", "leave_one_out")
 
 
 @dataclass(frozen=True)
-class Gathered:
+class CohortResults:
     """All that the page and its figures show.
 
     Attributes
@@ -50,7 +50,7 @@ class Gathered:
         return sorted(self.analysis["flow"]["n_pairs"], key=order)
 
 
-def gather(out: Path) -> Gathered:
+def read_results(out: Path) -> CohortResults:
     """Read the folder that `cohort analyse` wrote, with `rank.json`, `assays.json` and the files of `cohort agree`
     where they are in it (those of `agree` also in `OUT/agreement`).
 
@@ -71,7 +71,7 @@ def gather(out: Path) -> Gathered:
     drawn = {name: agree / f"bland_altman_{name}.svg" for name in PAIRS}
     others = {verb: _json(out / f"{verb}.json") for verb in ("rank", "assays")}
     stale = tuple(verb for verb, one in others.items() if one is not None and _files(one) != _files(analysis))
-    return Gathered(
+    return CohortResults(
         out,
         analysis,
         _table(out / "slides.csv"),
@@ -93,7 +93,7 @@ def _files(result: dict[str, Any]) -> list[Any]:
     return [(inputs.get(name) or {}).get("sha256") for name in ("manifest", "scores")]
 
 
-def rows(found: Gathered, name: str, **wanted: object) -> list[dict[str, Any]]:
+def rows(found: CohortResults, name: str, **wanted: object) -> list[dict[str, Any]]:
     """Rows of a table of the analysis whose columns have the wanted values."""
     return [row for row in found.analysis[name] if all(row.get(k) == v for k, v in wanted.items())]
 

@@ -1,4 +1,4 @@
-"""What covariates do to each row, told by the other rows alone.
+"""Leave-one-out effects: what covariates do to each row, estimated from the other rows alone.
 
 A least-squares effect takes part of the row's own error with it, all of it where no other row has that level. Here the
 row is left out of the fit: with leverage h, residual e and b the coefficients of all rows, those without row i are
@@ -21,7 +21,7 @@ _WHOLE = 1 - 1e-9
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class LeaveOneOut:
     """Effects of the covariates on each row, estimated without it.
 
     Attributes
@@ -35,7 +35,7 @@ class LeftOut:
     leverage: Floats
 
 
-def left_out(changes: Floats, covariates: Floats) -> LeftOut:
+def leave_one_out(changes: Floats, covariates: Floats) -> LeaveOneOut:
     """Least squares of the changes on an intercept and the covariates; each row's covariate part, without the row.
 
     Parameters
@@ -63,4 +63,4 @@ def left_out(changes: Floats, covariates: Floats) -> LeftOut:
         weights = (x @ (others @ part[i]))[counts]
         effect[i] = part[i] @ beta
         se[i] = np.sqrt(np.sum((weights * (d - x @ beta)[counts]) ** 2 / free[counts]))
-    return LeftOut(effect, se, leverage)
+    return LeaveOneOut(effect, se, leverage)

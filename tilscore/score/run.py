@@ -15,11 +15,11 @@ from tilscore.errors import DataError
 from tilscore.labels import Area, Cell, Region
 from tilscore.masks import Mask
 from tilscore.raster import Raster
+from tilscore.score.account import account, area_account
 from tilscore.score.aggregates import describe_aggregates, find_aggregates
 from tilscore.score.bounds import make_intervals
 from tilscore.score.config import ScoreConfig
 from tilscore.score.cores import Cores, core_scores, core_spread, find_cores
-from tilscore.score.exclusions import account, area_account
 from tilscore.score.numbers import Tils, make_numbers
 from tilscore.score.parts import Part, Parts, divide, histogram
 from tilscore.score.result import Score
