@@ -16,8 +16,8 @@ FLOORS = [
     {"datasets", "augment", "nets", "quantise", "peaks"},
     {"modelstore", "backends", "infer", "evaluate", "train"},
     {"score", "spatial", "outputs", "owners"},
-    {"draw", "overlay"},
-    {"report", "cohort"},
+    {"overlay"},
+    {"cohort"},
     {"run", "job", "pipeline", "doctor"},
     {"cli"},
 ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,9 @@ from PIL import Image
 from slidemaps import cells_at, lattice, maps
 
 from tilscore.cells import Cells
-from tilscore.draw import (
+from tilscore.labels import CELL_COLOURS, Area, Cell, Region
+from tilscore.overlay import Title, compose, write_overlay
+from tilscore.overlay.draw import (
     ColourScale,
     ScaleBar,
     cover_of,
@@ -23,13 +23,12 @@ from tilscore.draw import (
     shorten,
     warp,
 )
-from tilscore.draw import font as face
-from tilscore.labels import CELL_COLOURS, Area, Cell, Region
-from tilscore.overlay import Title, compose, write_overlay
+from tilscore.overlay.draw import font as face
 from tilscore.overlay.fieldpanels import FieldPanel, draw_cells
 from tilscore.overlay.page import field_text, number
 from tilscore.overlay.panels import OverlayConfig, draw_panels
 from tilscore.overlay.views import Field
+from tilscore.score import Score
 from tilscore.score.parts import left_out_of
 from tilscore.score.run import score_with_parts
 from tilscore.slide import open_slide
@@ -38,31 +37,30 @@ from tilscore.space import BoxUm, Grid, Window
 SMALL = OverlayConfig(width_px=1200, panel_height_px=200, field_px=120)
 
 
-@dataclass(frozen=True)
-class AScore:
-    status: str = "ok"
-    reasons: tuple[str, ...] = ()
-    til_density_per_mm2: float | None = 512.0
-    stil_area_pct: float | None = 3.3
-    n_tils: int | None = 12
-    stroma_mm2: float | None = 0.5
-    tumour_mm2: float | None = 0.25
-    tissue_mm2: float | None = 0.75
-    itil_density_per_mm2: float | None = 98.0
-    constants: Mapping[str, Any] = field(
-        default_factory=lambda: {"area_per_til_um2": 38.5, "bed": {"radius_um": 250.0}}
-    )
-    infiltrated_area_pct: float | None = 14.2
-    calibrated_stil_pct: float | None = None
-    contact_itil_density_per_mm2: float | None = 120.0
-    intervals: Mapping[str, Any] = field(default_factory=lambda: {"til_density_per_mm2": {"low": 401.0, "high": 655.0}})
-    cores: tuple[Mapping[str, Any], ...] = ()
-    account: tuple[Mapping[str, Any], ...] = ()
-    stain: Mapping[str, Any] = field(default_factory=dict)
+def a_score(**changed: Any) -> Score:
+    known: dict[str, Any] = {
+        "status": "ok",
+        "reasons": (),
+        "til_density_per_mm2": 512.0,
+        "stil_area_pct": 3.3,
+        "n_tils": 12,
+        "itil_density_per_mm2": 98.0,
+        "stroma_mm2": 0.5,
+        "tumour_mm2": 0.25,
+        "tissue_mm2": 0.75,
+        "area_account_mm2": {},
+        "constants": {"area_per_til_um2": 38.5, "bed": {"radius_um": 250.0}},
+        "infiltrated_area_pct": 14.2,
+        "contact_itil_density_per_mm2": 120.0,
+        "intervals": {"til_density_per_mm2": {"low": 401.0, "high": 655.0}},
+    }
+    return Score(**known | changed)
 
 
 NOTHING = np.zeros((1, 1, 3), np.uint8)
-NO_SCORE = AScore("not_evaluable", ("no_tissue",), None, None, None, 0.0, 0.0, 0.0, None)
+_NONE = dict.fromkeys(("til_density_per_mm2", "stil_area_pct", "n_tils", "itil_density_per_mm2"))
+_EMPTY = dict.fromkeys(("stroma_mm2", "tumour_mm2", "tissue_mm2"), 0.0)
+NO_SCORE = a_score(status="not_evaluable", reasons=("no_tissue",), **_NONE, **_EMPTY)
 TITLE = Title("slide", "model 1", 1.0, "given")
 
 
@@ -165,7 +163,7 @@ def test_page_of_any_shape_and_content(tmp_path: Path, width: int, height: int, 
     with open_slide(a_slide(tmp_path, width, height, 245 if kind == "glass" else None), mpp=0.5) as slide:
         region = Region.STROMA if kind == "stroma" else Region.TUMOUR
         regions, tissue = maps(slide.level0, region, Area.GLASS if kind == "glass" else Area.TISSUE)
-        score = NO_SCORE if kind == "glass" else AScore()
+        score = NO_SCORE if kind == "glass" else a_score()
         panels = draw_panels(slide, Cells.empty(), regions, tissue, SMALL, evaluable=score.status == "ok")
     page = compose(panels, score, TITLE, SMALL)
     assert page.width == 1200
@@ -184,7 +182,7 @@ def test_the_same_page_twice_and_another_without_score(tmp_path: Path):
         bed = np.zeros(regions.grid.shape, bool)
         bed[10:60, 10:60] = True
         first, second = (
-            compose(draw_panels(slide, cells, regions, tissue, SMALL, bed=bed), AScore(), TITLE, SMALL)
+            compose(draw_panels(slide, cells, regions, tissue, SMALL, bed=bed), a_score(), TITLE, SMALL)
             for _ in range(2)
         )
         hidden = draw_panels(slide, cells, regions, tissue, SMALL, bed=bed, evaluable=False)

@@ -1,27 +1,7 @@
-"""The overlay as a stage: the quality-control pictures of one slide, and the page that shows them together."""
+"""The overlay as a stage: the pictures of one slide, the page that shows them together, and the report."""
 
-from tilscore.overlay.compose import (
-    DISCLAIMER,
-    ScoreLike,
-    Title,
-    compose,
-    headline,
-    in_words,
-    interval_text,
-    write_overlay,
-)
-from tilscore.overlay.panels import OverlayConfig, Panels, draw_panels
+from tilscore.overlay.compose import Title, compose, write_overlay
+from tilscore.overlay.panels import OverlayConfig, draw_panels
+from tilscore.overlay.report import write_report
 
-__all__ = [
-    "DISCLAIMER",
-    "OverlayConfig",
-    "Panels",
-    "ScoreLike",
-    "Title",
-    "compose",
-    "draw_panels",
-    "headline",
-    "in_words",
-    "interval_text",
-    "write_overlay",
-]
+__all__ = ["OverlayConfig", "Title", "compose", "draw_panels", "write_overlay", "write_report"]

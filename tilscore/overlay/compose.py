@@ -2,64 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 from PIL import Image
 
-from tilscore.draw import INK, MUTED, PAPER, RULE, font, shorten, wrap
+from tilscore import NOTE
 from tilscore.errors import printable
 from tilscore.files import replacing
 from tilscore.labels import RGB
+from tilscore.overlay.draw import INK, MUTED, PAPER, RULE, font, shorten, wrap
 from tilscore.overlay.page import MARGIN, WASH, blank, count, field_rows, number, slide_rows
 from tilscore.overlay.panels import OverlayConfig, Panels
 from tilscore.overlay.slidepanel import area_text
+from tilscore.score import Score
+from tilscore.score.reasons import in_words
 
-DISCLAIMER = "Research use only. Not a medical device."
 _RED: RGB = (176, 32, 40)
 _AMBER: RGB = (150, 98, 0)
 _GREEN: RGB = (24, 120, 70)
-
-
-class ScoreLike(Protocol):
-    """What the page needs of a score; numbers are None where there is none."""
-
-    @property
-    def status(self) -> str: ...
-    @property
-    def reasons(self) -> Sequence[str]: ...
-    @property
-    def til_density_per_mm2(self) -> float | None: ...
-    @property
-    def stil_area_pct(self) -> float | None: ...
-    @property
-    def n_tils(self) -> int | None: ...
-    @property
-    def stroma_mm2(self) -> float | None: ...
-    @property
-    def tumour_mm2(self) -> float | None: ...
-    @property
-    def tissue_mm2(self) -> float | None: ...
-    @property
-    def itil_density_per_mm2(self) -> float | None: ...
-    @property
-    def constants(self) -> Mapping[str, Any]: ...
-    @property
-    def infiltrated_area_pct(self) -> float | None: ...
-    @property
-    def calibrated_stil_pct(self) -> float | None: ...
-    @property
-    def contact_itil_density_per_mm2(self) -> float | None: ...
-    @property
-    def intervals(self) -> Mapping[str, Any]: ...
-    @property
-    def cores(self) -> Sequence[Mapping[str, Any]]: ...
-    @property
-    def account(self) -> Sequence[Mapping[str, Any]]: ...
-    @property
-    def stain(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -75,7 +36,7 @@ class Title:
     """Where `mpp_um` comes from, e.g. `openslide.mpp-x` or `given`."""
 
 
-def compose(panels: Panels, score: ScoreLike, title: Title, cfg: OverlayConfig | None = None) -> Image.Image:
+def compose(panels: Panels, score: Score, title: Title, cfg: OverlayConfig | None = None) -> Image.Image:
     """Put pictures that are already drawn on one page."""
     cfg = cfg or OverlayConfig()
     width = cfg.width_px
@@ -104,31 +65,22 @@ def write_overlay(path: Path, page: Image.Image) -> None:
         page.save(beside, format="PNG", dpi=(290, 290), compress_level=4)  # in half the time of 6, 3 % larger
 
 
-def headline(score: ScoreLike) -> str:
+def headline(score: Score) -> str:
     """The state of a score in plain words."""
     return {"ok": "Scored", "not_evaluable": "Not evaluable"}.get(score.status, "Failed")
 
 
-def in_words(reason: str) -> str:
-    """A reason code of a score as a sentence; any other text as it is."""
-    from tilscore.score import REASONS
-
-    text = printable(REASONS.get(reason, reason if " " in reason else reason.replace("_", " ")))
-    return text[:1].upper() + text[1:]
-
-
-def interval_text(score: ScoreLike, name: str) -> str:
+def interval_text(score: Score, name: str) -> str:
     """The 95 % interval of a number in a few characters; empty where there is none."""
-    found = score.intervals.get(name) or {}
-    low, high = found.get("low"), found.get("high")
+    low, high = score.bound(name, "low"), score.bound(name, "high")
     return "" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
-def _header(score: ScoreLike, title: Title, width: int) -> Image.Image:
+def _header(score: Score, title: Title, width: int) -> Image.Image:
     image, draw = blank(width, 190)
     draw.rectangle((0, 0, width, 10), fill=INK)
     draw.text((MARGIN, 40), "Stromal TIL score: quality control", MUTED, font(26))
-    draw.text((width - MARGIN, 40), DISCLAIMER, _RED, font(26, bold=True), anchor="ra")
+    draw.text((width - MARGIN, 40), NOTE, _RED, font(26, bold=True), anchor="ra")
     face, chip = font(52, bold=True), font(28, bold=True)
     word = headline(score)
     chip_w = chip.getlength(word) + 48
@@ -143,7 +95,7 @@ def _header(score: ScoreLike, title: Title, width: int) -> Image.Image:
     return image
 
 
-def _banner(score: ScoreLike, width: int) -> Image.Image:
+def _banner(score: Score, width: int) -> Image.Image:
     ok = score.status == "ok"
     colour = _AMBER if ok else _RED
     face = font(30)
@@ -162,7 +114,7 @@ def _banner(score: ScoreLike, width: int) -> Image.Image:
     return image
 
 
-def _numbers(score: ScoreLike, width: int) -> Image.Image:
+def _numbers(score: Score, width: int) -> Image.Image:
     """The strip of numbers; only areas and counts where there is no score."""
     scored = score.status == "ok"
     cards = (
@@ -200,5 +152,5 @@ def _footer(width: int) -> Image.Image:
     draw.line((MARGIN, 10, width - MARGIN, 10), RULE, 2)
     text = "Tumour means epithelium; invasive and benign are not told apart. Cells were learned on breast and colon."
     draw.text((MARGIN, 30), text, MUTED, font(22))
-    draw.text((width - MARGIN, 30), DISCLAIMER, _RED, font(22, bold=True), anchor="ra")
+    draw.text((width - MARGIN, 30), NOTE, _RED, font(22, bold=True), anchor="ra")
     return image

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.cells import Cells
-from tilscore.draw import PAPER, Picture, cover_of, draw_scale_bar, outline, ring
 from tilscore.labels import CELL_COLOURS, REGION_COLOURS, RGB, Cell, Region
+from tilscore.overlay.draw import PAPER, Picture, cover_of, draw_scale_bar, outline, ring
 from tilscore.overlay.views import Field, in_mask
 from tilscore.raster import Raster
-from tilscore.space import Grid, Window
+from tilscore.slide import Slide
+from tilscore.space import Window
 
 BED_LINE: RGB = (20, 20, 20)
 """Colour of the tumour bed's edge, on a white casing."""
-
-
-class SlideView(Protocol):
-    """What the pictures need of a slide."""
-
-    @property
-    def level0(self) -> Grid: ...
-
-    def read(self, window: Window) -> NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True)
@@ -59,9 +50,7 @@ class Maps:
     """[h w] bool: what was drawn as lymphoid aggregate, stroma or not."""
 
 
-def draw_field(
-    number: int, shown: Field, slide: SlideView, maps: Maps, *, side_px: int, radius_um: float
-) -> FieldPanel:
+def draw_field(number: int, shown: Field, slide: Slide, maps: Maps, *, side_px: int, radius_um: float) -> FieldPanel:
     """Read one field at the resolution that fills `side_px`, and draw it; cell circles of at most `radius_um`."""
     grid = slide.level0.at(shown.box.width_um / side_px)
     x, y = (round(float(v)) for v in grid.to_px([shown.box.x0, shown.box.y0]))

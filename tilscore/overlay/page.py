@@ -7,9 +7,9 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tilscore.draw import INK, MUTED, PAPER, RULE, ColourScale, badge, font, shorten, wrap
 from tilscore.inputs.words import several
 from tilscore.labels import RGB
+from tilscore.overlay.draw import INK, MUTED, PAPER, RULE, ColourScale, badge, font, shorten, wrap
 from tilscore.overlay.fieldpanels import FieldPanel
 from tilscore.overlay.panels import Panels
 from tilscore.overlay.slidepanel import Key, Panel, mm2

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from tilscore.cells import Cells
 from tilscore.config import check_ranges
-from tilscore.draw import ColourScale, Cover, Picture, blend, cover_of, grey, warp
 from tilscore.labels import CELL_COLOURS, REGION_COLOURS, Area, Cell, Region
 from tilscore.overlay.account import REGIONS, AreaRow, CellRow, cell_rows, region_areas, slide_areas
-from tilscore.overlay.fieldpanels import BED_LINE, FieldPanel, Maps, SlideView, draw_field
+from tilscore.overlay.draw import ColourScale, Cover, Picture, blend, cover_of, grey, warp
+from tilscore.overlay.fieldpanels import BED_LINE, FieldPanel, Maps, draw_field
 from tilscore.overlay.slidepanel import Key, Panel, area_text, draw_bed, draw_overview, make_panel, mm2
 from tilscore.overlay.views import FieldConfig, MapConfig, choose_fields, evaluable_stroma, til_density_map
 from tilscore.raster import Raster
+from tilscore.slide import Slide
 from tilscore.space import BoxUm, Grid, Window
 
 TICKS_PER_MM2 = (0.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
@@ -74,7 +75,7 @@ class Panels:
 
 
 def draw_panels(
-    slide: SlideView,
+    slide: Slide,
     cells: Cells,
     regions: Raster,
     tissue: Raster,

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tilscore.draw import (
+from tilscore.labels import AREA_COLOURS, RGB, Area
+from tilscore.overlay.draw import (
     PAPER,
     Picture,
     cover_of,
@@ -20,7 +21,6 @@ from tilscore.draw import (
     outline,
     ring,
 )
-from tilscore.labels import AREA_COLOURS, RGB, Area
 from tilscore.overlay.fieldpanels import BED_LINE, Maps
 from tilscore.overlay.views import Field
 from tilscore.raster import Raster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tilscore.errors import printable
 from tilscore.score.sites import SITES, SPECIMENS
 
 REASONS = {
@@ -40,3 +41,9 @@ NOTES = {
     "no_calibration": "no calibration was given: the calibrated sTIL % is null",
 }
 """What the codes of `notes` in `score.json` mean: true of many slides, no reason to doubt one."""
+
+
+def in_words(reason: str) -> str:
+    """A reason code of a score as a sentence; any other text as it is."""
+    text = printable(REASONS.get(reason, reason if " " in reason else reason.replace("_", " ")))
+    return text[:1].upper() + text[1:]

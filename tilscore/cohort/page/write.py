@@ -33,8 +33,8 @@ from tilscore.cohort.page.text import (
 from tilscore.errors import printable
 from tilscore.files import write_text
 from tilscore.inputs.words import several
-from tilscore.overlay import in_words
 from tilscore.overlay.page import number
+from tilscore.score.reasons import in_words
 
 TABLES = {
     "slides": "each slide with its score",

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from beds import score_slide
 from pages import Page
-from test_overlay import NO_SCORE, SMALL, AScore, a_slide, cells_at, lattice, maps
+from test_overlay import NO_SCORE, SMALL, a_score, a_slide, cells_at, lattice, maps
 
 from tilscore.cells import Cells
 from tilscore.labels import Area, Cell, Region
 from tilscore.overlay import Title, compose
 from tilscore.overlay.panels import Panels, draw_panels
+from tilscore.overlay.report import definitions, flatten, render_report, write_report
 from tilscore.overlay.slidepanel import Key
-from tilscore.report import definitions, flatten, render_report, write_report
 from tilscore.score import REASONS, BedConfig, ScoreConfig
 from tilscore.score.parts import divide
 from tilscore.slide import open_slide
@@ -44,9 +44,9 @@ def title(slide_id: str) -> Title:
 
 
 def test_hostile_names_stay_text(panels: Panels):
-    calm = Page(render_report(panels, AScore(), title("slide"), {**NOTES, "k": {"k": "v"}}))
+    calm = Page(render_report(panels, a_score(), title("slide"), {**NOTES, "k": {"k": "v"}}))
     notes = {**NOTES, "k": {HOSTILE: HOSTILE}}
-    score = AScore(reasons=(HOSTILE,))
+    score = a_score(reasons=(HOSTILE,))
     wild = Page(render_report(panels, score, Title(HOSTILE, HOSTILE, 0.5, HOSTILE), notes))
     added = [t for t in wild.tags if t not in ("ul", "li", "section")]
     assert added == [t for t in calm.tags if t not in ("ul", "li", "section")]
@@ -56,7 +56,7 @@ def test_hostile_names_stay_text(panels: Panels):
 
 
 def test_nothing_is_fetched(panels: Panels):
-    html = render_report(panels, AScore(), title("slide"), NOTES)
+    html = render_report(panels, a_score(), title("slide"), NOTES)
     page = Page(html)
     sources = [value for name, value in page.attributes if name in ("src", "href", "srcset", "action", "data")]
     assert len(sources) >= 8
@@ -67,7 +67,7 @@ def test_nothing_is_fetched(panels: Panels):
 
 
 def test_the_report_holds_what_was_found(panels: Panels):
-    text = Page(render_report(panels, AScore(), title("slide 7"), NOTES)).text
+    text = Page(render_report(panels, a_score(), title("slide 7"), NOTES)).text
     for part in (
         "slide 7",
         "512",
@@ -80,13 +80,13 @@ def test_the_report_holds_what_was_found(panels: Panels):
         "colon",
     ):
         assert part.lower() in text.lower()
-    for definition in definitions(AScore()):
+    for definition in definitions(a_score()):
         assert definition.meaning in text
 
 
 def test_settings_are_told_once(panels: Panels):
     made = {"tissue": {"tissue": {"mpp": 8.0}}, "score": {"score": {}, "roi": "d" * 64, "site": None}}
-    text = Page(render_report(panels, AScore(), title("s"), {**NOTES, "made_with": made})).text
+    text = Page(render_report(panels, a_score(), title("s"), {**NOTES, "made_with": made})).text
     assert text.count("tissue.mpp") == 1
     assert "made_with.score.roi" in text
     assert "d" * 64 in text
@@ -94,12 +94,12 @@ def test_settings_are_told_once(panels: Panels):
 
 def test_a_flagged_part_is_named_once(panels: Panels):
     row = {"part": "aggregate_flagged", "role": "flagged", "meaning": "m", "mm2": 0.5, "n_tils": 3}
-    score = AScore(account=({**row, "score_without_this_exclusion": 7.0},))
+    score = a_score(account=({**row, "score_without_this_exclusion": 7.0},))
     assert '<th scope="row">Aggregate, flagged</th>' in render_report(panels, score, title("s"), NOTES)
 
 
 def test_every_overlay_can_be_switched_off(panels: Panels):
-    page = Page(render_report(panels, AScore(), title("s"), NOTES))
+    page = Page(render_report(panels, a_score(), title("s"), NOTES))
     ids = [value for name, value in page.attributes if name == "id"]
     assert ids == [value for name, value in page.attributes if name == "for"]
     assert len(ids) == len(set(ids)) == 3 + len(panels.fields)
@@ -107,7 +107,7 @@ def test_every_overlay_can_be_switched_off(panels: Panels):
 
 def test_the_numbers_stand_in_full_rows(panels: Panels):
     """On the screen as on paper: none is left alone in a row of its own."""
-    html = render_report(panels, AScore(), title("s"), NOTES)
+    html = render_report(panels, a_score(), title("s"), NOTES)
     n = len(re.findall(r'class="card[ "]', html))
     across = [int(v) for v in re.findall(r"\.cards \{[^}]*repeat\((\d+), 1fr\)", html)]
     assert n > 6
@@ -115,7 +115,7 @@ def test_the_numbers_stand_in_full_rows(panels: Panels):
 
 
 def test_a_slide_without_score_shows_no_number(panels: Panels):
-    score = replace(AScore(), status="not_evaluable", reasons=("stroma_too_small",))
+    score = replace(a_score(), status="not_evaluable", reasons=("stroma_too_small",))
     html = render_report(replace(panels, heat=None), score, title("s"), NOTES)
     page = Page(html.split("</style>")[1])
     text = page.text
@@ -170,7 +170,7 @@ def test_cells_below_min_prob_are_in_no_picture_and_no_count(tmp_path: Path):
 
 
 def test_the_bed_of_a_lymph_node_is_told_as_it_is(panels: Panels):
-    score = AScore(constants={"area_per_til_um2": 28.3, "bed": {"radius_um": 250.0, "inside_only": True}})
+    score = a_score(constants={"area_per_til_um2": 28.3, "bed": {"radius_um": 250.0, "inside_only": True}})
     text = Page(render_report(panels, score, title("node"), NOTES)).text
     assert "between the nests of tumour, nothing around them" in text
     assert "within 250" not in text
@@ -185,19 +185,19 @@ def test_flatten_names_every_leaf():
 def test_what_was_drawn_and_left_out_is_in_the_definitions(panels: Panels):
     """Evaluable stroma is not all stroma of the bed where some was drawn as benign; a part of size 0 is not told."""
     row = {"role": "excluded", "meaning": "m", "n_tils": 0, "score_without_this_exclusion": 1.0}
-    score = AScore(account=({**row, "part": "benign", "mm2": 0.1}, {**row, "part": "crush", "mm2": 0.0}))
+    score = a_score(account=({**row, "part": "benign", "mm2": 0.1}, {**row, "part": "crush", "mm2": 0.0}))
     told = {d.name: d.meaning for d in definitions(score)}
     for name in ("Evaluable stroma", "Tumour in bed"):
         assert "without what was drawn as benign or in situ" in told[name]
         assert "crushed" not in told[name]
-        assert "drawn" not in {d.name: d.meaning for d in definitions(AScore())}[name]
+        assert "drawn" not in {d.name: d.meaning for d in definitions(a_score())}[name]
 
 
 def test_wide_tables_can_be_moved_on_a_narrow_screen(panels: Panels):
     """A table of many columns would have one letter a line on a telephone, or push the page wider than the screen."""
     row = {"part": "glass", "role": "rest", "meaning": "m", "mm2": 0.5, "n_tils": 3}
     row["score_without_this_exclusion"] = None
-    html = render_report(panels, AScore(account=(row,)), title("s"), NOTES)
+    html = render_report(panels, a_score(account=(row,)), title("s"), NOTES)
     tables = re.findall(r'(<div class="wide">)?<table>\s*<thead>(.*?)</thead>', html, re.S)
     assert {bool(wide) for wide, head in tables if head.count("<th") > 3} == {True}
     assert len([head for _, head in tables if head.count("<th") > 3]) == 2
@@ -208,14 +208,14 @@ def test_wide_tables_can_be_moved_on_a_narrow_screen(panels: Panels):
 def test_a_ring_of_a_legend_has_its_colour(panels: Panels):
     """Its border takes the colour of the text; a ring's own ground is not shown."""
     overview = replace(panels.overview, keys=(Key("ring", (200, 0, 150), "Lymphoid aggregate", "1 mm²"),))
-    html = render_report(replace(panels, overview=overview), AScore(), title("s"), NOTES)
+    html = render_report(replace(panels, overview=overview), a_score(), title("s"), NOTES)
     assert '<span class="key ring" style="color: rgb(200, 0, 150);' in html
 
 
 def test_tables_and_legends_can_be_read_by_all(panels: Panels):
     """Each row of numbers has a heading for who cannot see the table; colours of a legend stay in high contrast."""
     row = {"part": "glass", "role": "rest", "meaning": "m", "mm2": 0.5, "n_tils": 3}
-    score = AScore(account=(row | {"score_without_this_exclusion": None},))
+    score = a_score(account=(row | {"score_without_this_exclusion": None},))
     html = render_report(panels, score, title("s"), NOTES)
     tables = [t for t in re.findall(r"<table.*?</table>", html, re.DOTALL) if "prov" not in t]
     assert len(tables) >= 4

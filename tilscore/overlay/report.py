@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tilscore.draw import Picture
+from tilscore import NOTE
 from tilscore.errors import printable
 from tilscore.files import write_text
 from tilscore.labels import CELL_COLOURS
-from tilscore.overlay import DISCLAIMER, ScoreLike, Title, headline, in_words, interval_text
 from tilscore.overlay.account import REGIONS
+from tilscore.overlay.compose import Title, headline, interval_text
+from tilscore.overlay.draw import Picture
 from tilscore.overlay.page import NO_DENSITY, count, field_text, number
 from tilscore.overlay.panels import CELL_NAMES, Panels
 from tilscore.overlay.slidepanel import area_text
+from tilscore.score import Score
+from tilscore.score.reasons import in_words
 
 LIMITS = (
     "Cell classes were learned on few fields of breast and of colon. Lymphocytes and stromal cells are those most "
@@ -65,7 +68,7 @@ class Definition:
     """Whether it is among the large numbers on top."""
 
 
-def definitions(score: ScoreLike) -> list[Definition]:
+def definitions(score: Score) -> list[Definition]:
     """Each number of a score in plain words; without the scores themselves where there are none."""
     size = score.constants.get("area_per_til_um2")
     bed = score.constants.get("bed")
@@ -107,7 +110,7 @@ def definitions(score: ScoreLike) -> list[Definition]:
     return scores + areas if score.status == "ok" else areas
 
 
-def _share_of_stroma(score: ScoreLike) -> list[Definition]:
+def _share_of_stroma(score: Score) -> list[Definition]:
     """The numbers that include the gaps between cells."""
     around = score.constants.get("infiltrated")
     radius = f"{around['radius_um']:g} µm" if isinstance(around, Mapping) else "a declared distance"
@@ -122,19 +125,19 @@ def _share_of_stroma(score: ScoreLike) -> list[Definition]:
     return out
 
 
-def _contact(score: ScoreLike) -> Definition:
+def _contact(score: Score) -> Definition:
     meaning = "Inflammatory cells in tumour or in stroma that touches it, divided by the area of both."
     value = number(score.contact_itil_density_per_mm2)
     return Definition("iTILs with contact", value, "per mm² of tumour and contact", meaning, card=False)
 
 
-def _without(score: ScoreLike) -> str:
+def _without(score: Score) -> str:
     """What was drawn on this slide and left out, for the end of a sentence."""
     left_out = [row["part"] for row in score.account if row["part"] in DRAWN and row["mm2"] > 0]
     return ", without what was drawn as " + " or ".join(DRAWN[part] for part in left_out) if left_out else ""
 
 
-def write_report(path: Path, panels: Panels, score: ScoreLike, title: Title, notes: Mapping[str, Any]) -> None:
+def write_report(path: Path, panels: Panels, score: Score, title: Title, notes: Mapping[str, Any]) -> None:
     """Write `report.html`; parameters as for `render_report`.
 
     Raises
@@ -144,7 +147,7 @@ def write_report(path: Path, panels: Panels, score: ScoreLike, title: Title, not
     write_text(path, render_report(panels, score, title, notes))
 
 
-def render_report(panels: Panels, score: ScoreLike, title: Title, notes: Mapping[str, Any]) -> str:
+def render_report(panels: Panels, score: Score, title: Title, notes: Mapping[str, Any]) -> str:
     """The report as HTML.
 
     Parameters
@@ -180,7 +183,7 @@ def render_report(panels: Panels, score: ScoreLike, title: Title, notes: Mapping
         seconds=list(flatten(seconds)) if isinstance(seconds, Mapping) else [],
         config=[(name, PurePath(value).name or value) for name, value in flatten(notes.get("config", {}))],
         limits=LIMITS,
-        disclaimer=DISCLAIMER,
+        disclaimer=NOTE,
         no_density=NO_DENSITY,
     )
 
