@@ -18,7 +18,7 @@ from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.rank import rank
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 from tilscore.errors import DataError, UsageError
-from tilscore.outputs import settings_of
+from tilscore.results.provenance import settings_of
 from tilscore.score import COLUMNS_1
 
 HEAD = "centre,manifest,results\n"

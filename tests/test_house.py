@@ -15,7 +15,7 @@ FLOORS = [
     {"tissue", "stain", "phantom", "qupath", "inputs", "info"},
     {"datasets", "augment", "nets", "quantise", "peaks"},
     {"modelstore", "backends", "infer", "evaluate", "train"},
-    {"score", "spatial", "outputs", "owners"},
+    {"score", "spatial", "results"},
     {"overlay"},
     {"cohort"},
     {"run", "job", "pipeline", "doctor"},

@@ -22,10 +22,10 @@ from tilscore.cells import read_cells
 from tilscore.cli import main
 from tilscore.job import ARTEFACTS
 from tilscore.modelstore import list_models
-from tilscore.outputs import settings_of
 from tilscore.overlay.slidepanel import area_text
 from tilscore.phantom import PhantomConfig, write_phantom
 from tilscore.raster import MADE_BY
+from tilscore.results.provenance import settings_of
 
 COLUMNS = (
     "slide_id,status,reasons,til_density_per_mm2,stil_area_pct,n_tils,stroma_mm2,tumour_mm2,tissue_mm2,"

@@ -27,12 +27,13 @@ from tilscore.infer import infer_slide
 from tilscore.info import describe, versions
 from tilscore.labels import Area, Region
 from tilscore.masks import Mask
-from tilscore.outputs import read_notes, settings_of, update_scores, version_of
 from tilscore.overlay import Title, compose, draw_panels, write_overlay, write_report
-from tilscore.owners import full_path
 from tilscore.qupath.cells import write_cells_geojson
 from tilscore.qupath.roi import Polygon, read_areas
 from tilscore.raster import Raster, fill_polygons, read_raster, write_raster
+from tilscore.results.owners import full_path
+from tilscore.results.provenance import read_notes, settings_of, version_of
+from tilscore.results.table import update_scores
 from tilscore.run import Run
 from tilscore.score import Part, read_calibration, read_score, score_with_parts, write_score
 from tilscore.score.parts import as_regions, as_tissue, bed_of, left_out_of

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from tilscore.errors import OutputError, TilscoreError, UsageError, printable
 from tilscore.files import check_can_replace, write_json
 from tilscore.job import STAGES, SlideJob, remove_artefacts
-from tilscore.outputs import summary, update_scores
-from tilscore.owners import full_path, settled
+from tilscore.results.owners import full_path, settled
+from tilscore.results.table import summary, update_scores
 from tilscore.run import Run
 from tilscore.score import failed_row
 from tilscore.slide import SlideSpec, open_slide

@@ -198,10 +198,11 @@ def _infer_config(args: argparse.Namespace, cfg: Any) -> Any:
 
 def explain(args: argparse.Namespace) -> int:
     """How the numbers of a slide were made; exit code 1 where the artefacts do not give them again."""
-    from tilscore.score.explain import explain_folder, find_folder, in_words
+    from tilscore.results.owners import find_results
+    from tilscore.score.explain import as_text, explain_folder
 
-    made = explain_folder(find_folder(args.slide, args.out))
-    print(json.dumps(made, indent=2) if args.json else in_words(made))
+    made = explain_folder(find_results(args.slide, args.out))
+    print(json.dumps(made, indent=2) if args.json else as_text(made))
     return 0 if made["agrees"] else 1
 
 

@@ -2,52 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tilscore.cells import read_cells
-from tilscore.errors import UsageError, printable
 from tilscore.raster import read_raster
 from tilscore.score.recount import Number, Recount
 from tilscore.score.store import read_score
-
-
-def find_folder(slide: str, out: Path | None) -> Path:
-    """The folder of a slide's results, from the folder itself, or from the slide's path or name and `out`.
-
-    Raises
-    ------
-    UsageError : the slide failed (and why), or there is no `score.json`.
-    """
-    from tilscore.inputs import plain_and_hashed, safe_id
-    from tilscore.owners import owner_of
-
-    path = Path(slide)
-    plain, hashed = plain_and_hashed(path)
-    named = [] if out is None else [out / path.name, out / plain, out / safe_id(path.name)]
-    if out is not None and (out / hashed).exists():
-        named.insert(0, out / hashed)
-    if len(path.parts) > 1 or path.is_file():  # results of another slide of this name are none of this one
-        named = [place for place in named if not owner_of(place).is_elsewhere(path)]
-    places = list(dict.fromkeys((*named, path)))
-    for place in places:
-        if why := _why_failed(place):
-            raise UsageError(f"no score of this slide, it failed: {why}", where=slide)
-        if (place / "score.json").exists():
-            return place
-    looked = ", ".join(str(p) for p in dict.fromkeys(named or places))
-    what = f"no score of this slide, looked in {printable(looked, 1000)}"
-    raise UsageError(what, where=slide, do="give --out, or run `tilscore run` first")
-
-
-def _why_failed(folder: Path) -> str | None:
-    """The message of `error.json`; None where there is none."""
-    try:
-        return printable(json.loads((folder / "error.json").read_text(encoding="utf-8"))["message"], 1000)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def explain_folder(folder: Path) -> dict[str, Any]:
@@ -79,7 +41,7 @@ def _as_values(number: Number) -> dict[str, Any]:
     return {**number.__dict__, "interval": list(number.interval), "agrees": number.agrees}
 
 
-def in_words(made: Mapping[str, Any]) -> str:
+def as_text(made: Mapping[str, Any]) -> str:
     """`explain_folder`'s result for the eye."""
     lines = [f"{made['slide_id']}: {made['status']}" + (f" [{';'.join(made['reasons'])}]" if made["reasons"] else "")]
     for n in made["numbers"]:

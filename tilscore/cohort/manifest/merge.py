@@ -17,7 +17,7 @@ from tilscore.errors import UsageError
 from tilscore.files import write_json
 from tilscore.inputs.names import safe_id
 from tilscore.inputs.words import COLUMNS, bare, is_missing, is_scored, several
-from tilscore.outputs import read_notes, settings_of, version_of
+from tilscore.results.provenance import read_notes, settings_of, version_of
 
 SCHEMA_VERSION = 1
 CODES = ("own", "study")

@@ -18,9 +18,11 @@ from tilscore.cells import Cells, write_cells
 from tilscore.config import as_values
 from tilscore.errors import DataError, OutputError, TilscoreError, UsageError
 from tilscore.labels import Cell
-from tilscore.outputs import settings_of, update_scores, version_of
 from tilscore.pipeline import process
 from tilscore.raster import write_raster
+from tilscore.results.owners import find_results
+from tilscore.results.provenance import settings_of, version_of
+from tilscore.results.table import update_scores
 from tilscore.run import Run, RunConfig
 from tilscore.score import (
     COLUMNS,
@@ -32,7 +34,7 @@ from tilscore.score import (
     score_with_parts,
     write_score,
 )
-from tilscore.score.explain import explain_folder, find_folder, in_words
+from tilscore.score.explain import as_text, explain_folder
 from tilscore.slide import SlideSpec
 
 
@@ -209,12 +211,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_explain_counts_again(folder: Path) -> None:
-    made = explain_folder(find_folder("slide.svs", folder.parent))
+    made = explain_folder(find_results("slide.svs", folder.parent))
     assert made["agrees"]
     again = {n["name"]: n["recomputed"] for n in made["numbers"] if n["recomputed"] is not None}
     assert len(again) == 11
     assert made["differences"] == []
-    text = in_words(made)
+    text = as_text(made)
     score = read_score(folder / "score.json")
     assert read_score(folder / "score.json") == score
     assert f"{score.n_tils:,} TILs / (" in text
@@ -256,22 +258,22 @@ def test_explain_finds_what_was_changed(folder: Path, keys: tuple[str | int, ...
     path.write_text(json.dumps(values))
     made = explain_folder(folder)
     assert not made["agrees"]
-    assert "DOES NOT AGREE" in in_words(made)
+    assert "DOES NOT AGREE" in as_text(made)
 
 
 def test_explain_without_a_score(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no score of this slide"):
-        find_folder("x.svs", tmp_path)
+        find_results("x.svs", tmp_path)
 
 
 def test_a_slide_that_failed_says_why(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        find_folder("x", tmp_path)
+        find_results("x", tmp_path)
     assert str(caught.value).count(str(tmp_path / "x")) == 1
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "error.json").write_text(json.dumps({"message": "x.svs: file is empty; copy the slide again"}))
     with pytest.raises(UsageError, match=r"it failed: x\.svs: file is empty; copy the slide again"):
-        find_folder("slides/x.svs", tmp_path)
+        find_results("slides/x.svs", tmp_path)
 
 
 def test_every_code_of_a_failed_slide_is_documented(tmp_path: Path) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -31,8 +29,6 @@ _DIGITS = {
     "itil_density_per_mm2": 2,
     "contact_itil_density_per_mm2": 2,
 }
-_SCORED_BY = ("tissue", "infer", "score")
-"""Stages that a score depends on."""
 _LOCK_S = 60.0
 """How long one run waits for another that writes the same table; writing takes milliseconds."""
 
@@ -131,39 +127,3 @@ def _shown(name: str, value: Any) -> str:
     text = str(value)
     # A spreadsheet would run a cell that begins like a formula.
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
-def read_notes(folder: Path) -> dict[str, Any]:
-    """`provenance.json` of earlier stages; empty where there is none."""
-    try:
-        notes = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return notes if isinstance(notes, dict) else {}
-
-
-def settings_of(notes: dict[str, Any]) -> str:
-    """A short hash of the settings behind a score, "" where the notes do not tell them.
-
-    Two slides have the same where their tissue, cells and score were made with the same settings, as all centres of a
-    study should. What is a slide's own (site, specimen, drawn areas), where a calibration lies (its content
-    counts), how the work was cut up and what computed it do not enter; the model has a column of its own.
-
-    Parameters
-    ----------
-    notes : `provenance.json`, as from `read_notes`.
-    """
-    made = notes.get("made_with", {})
-    if not all(stage in made for stage in _SCORED_BY):
-        return ""
-    entering = {stage: dict(made[stage].get(stage, {})) for stage in _SCORED_BY}
-    for name in ("block_um", "workers"):
-        entering["infer"].pop(name, None)
-    entering["score"]["calibration"] = made["score"].get("calibration")
-    return "s" + hashlib.sha256(json.dumps(entering, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def version_of(notes: dict[str, Any]) -> str:
-    """Version of tilscore that made a score, several joined by `+`; "" where the notes do not tell."""
-    by = notes.get("made_by", {})
-    return "+".join(sorted({by[stage].removeprefix("tilscore ") for stage in _SCORED_BY if stage in by}))

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from tilscore.cli import main
-from tilscore.owners import Owner, full_path, owner_of
 from tilscore.pipeline import process
+from tilscore.results.owners import Owner, full_path, owner_of
 from tilscore.run import Run
 from tilscore.slide import SlideSpec
 

@@ -5,13 +5,14 @@ A folder of results is of the file that `provenance.json` names or, where that w
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tilscore.errors import TilscoreError, UsageError, printable
+from tilscore.inputs import plain_and_hashed, safe_id
+from tilscore.results.provenance import read_notes
 from tilscore.slide import SlideSpec, open_slide
 
 _RESULTS = ("tissue.tif", "cells.parquet", "score.json")
@@ -37,10 +38,10 @@ def full_path(path: Path) -> str:
 
 def owner_of(folder: Path) -> Owner:
     """The slide that a folder of results is of."""
-    slide = _read(folder / "provenance.json").get("slide")
+    slide = read_notes(folder).get("slide")
     if isinstance(slide, dict) and any((folder / name).exists() for name in _RESULTS):
         return Owner(str(slide.get("path", "")), str(slide.get("fingerprint", "")))
-    return Owner(str(_read(folder / "error.json").get("path", "")), "")
+    return Owner(str(read_notes(folder, "error.json").get("path", "")), "")
 
 
 def settled(spec: SlideSpec, out: Path, *, allow_upsampling: bool = False) -> SlideSpec:
@@ -79,9 +80,26 @@ def _is_own(spec: SlideSpec, owner: Owner, allow_upsampling: bool) -> bool:
         return not there and not spec.alias
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+def find_results(slide: str, out: Path | None) -> Path:
+    """The folder of a slide's results, from the folder itself, or from the slide's path or name and `out`.
+
+    Raises
+    ------
+    UsageError : the slide failed (and why), or there is no `score.json`.
+    """
+    path = Path(slide)
+    plain, hashed = plain_and_hashed(path)
+    named = [] if out is None else [out / path.name, out / plain, out / safe_id(path.name)]
+    if out is not None and (out / hashed).exists():
+        named.insert(0, out / hashed)
+    if len(path.parts) > 1 or path.is_file():  # results of another slide of this name are none of this one
+        named = [place for place in named if not owner_of(place).is_elsewhere(path)]
+    places = list(dict.fromkeys((*named, path)))
+    for place in places:
+        if why := read_notes(place, "error.json").get("message"):
+            raise UsageError(f"no score of this slide, it failed: {printable(why, 1000)}", where=slide)
+        if (place / "score.json").exists():
+            return place
+    looked = ", ".join(str(p) for p in dict.fromkeys(named or places))
+    what = f"no score of this slide, looked in {printable(looked, 1000)}"
+    raise UsageError(what, where=slide, do="give --out, or run `tilscore run` first")
