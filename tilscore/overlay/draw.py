@@ -69,9 +69,9 @@ class ScaleBar:
     length_px: int
 
     @classmethod
-    def fitting(cls, width_px: int, mpp: float, share: float = 0.25) -> ScaleBar:
-        """The longest bar of 1, 2 or 5 times a power of ten microns within `share` of the picture's width."""
-        limit_um = width_px * mpp * share
+    def fitting(cls, width_px: int, mpp: float) -> ScaleBar:
+        """The longest bar of 1, 2 or 5 times a power of ten microns within a quarter of the picture's width."""
+        limit_um = width_px * mpp / 4
         power = 10.0 ** math.floor(math.log10(limit_um))
         length_um = max(m * power for m in (1, 2, 5) if m * power <= limit_um * (1 + 1e-9))
         return cls(length_um, max(round(length_um / mpp), 1))
@@ -81,12 +81,13 @@ class ScaleBar:
         return f"{self.length_um / 1000:g} mm" if self.length_um >= 1000 else f"{self.length_um:g} µm"
 
 
-def draw_scale_bar(picture: Picture, mpp: float, size_px: int = 20) -> ScaleBar:
+def draw_scale_bar(picture: Picture, mpp: float) -> ScaleBar:
     """Draw a scale bar on a white plate at the bottom left, in place; pictures under 80 px are left alone."""
     height, width = picture.shape[:2]
     bar = ScaleBar.fitting(min(width, 2 * height), mpp)
     if width < 80 or height < 80:
         return bar
+    size_px = 20
     face, pad = font(size_px), size_px // 2
     plate_w = max(bar.length_px, math.ceil(face.getlength(bar.label))) + 2 * pad
     plate_h = 2 * size_px + pad
@@ -153,10 +154,10 @@ def blend(picture: Picture, colour: RGB | Picture, alpha: Cover) -> Picture:
     return np.round(mixed).astype(np.uint8)
 
 
-def hatch(picture: Picture, cover: Cover, colour: RGB, spacing_px: int = 9, line_px: int = 3) -> Picture:
+def hatch(picture: Picture, cover: Cover, colour: RGB) -> Picture:
     """Tint the covered part lightly and rule it with diagonal lines."""
     height, width = cover.shape
-    lines = (np.arange(height)[:, None] + np.arange(width)[None, :]) % spacing_px < line_px
+    lines = (np.arange(height)[:, None] + np.arange(width)[None, :]) % 9 < 3
     return blend(picture, colour, cover * np.where(lines, 0.9, 0.25).astype(np.float32))
 
 
@@ -200,15 +201,16 @@ Rect = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of a picture."""
 
 
-def badge(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, radius: int = 15) -> None:
+def badge(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, radius: int) -> None:
     """A dark disc with a number."""
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=INK, outline=PAPER, width=2)
     draw.text((x, y), text, PAPER, font(round(radius * 1.2), bold=True), anchor="mm")
 
 
-def draw_badges(picture: Picture, boxes: list[Rect], radius: int = 15, labels: Sequence[Rect] = ()) -> None:
+def draw_badges(picture: Picture, boxes: list[Rect], labels: Sequence[Rect] = ()) -> None:
     """Frame each box and number it from 1, in place; a number goes to the corner that is farthest from the others and
     from `labels`, which it must not cover."""
+    radius = 15
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     height, width = picture.shape[:2]

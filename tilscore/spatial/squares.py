@@ -45,13 +45,12 @@ class Squares:
         return np.bincount(cell, minlength=self.area_mm2.size).reshape(self.area_mm2.shape).astype(np.float64)
 
 
-def getis_ord(value: Values, known: Mask, reach: int = 1) -> Values:
+def getis_ord(value: Values, known: Mask) -> Values:
     """Gi* of every square: how many standard deviations its neighbourhood lies above the mean of all.
 
     Parameters
     ----------
-    value : [h w]. known : [h w] bool, which squares take part.
-    reach : neighbours are the squares up to this many rows and columns away, the square itself included; weight 1.
+    value : [h w]. known : [h w] bool, which squares take part. A neighbourhood is 3 x 3 squares, of weight 1 each.
 
     Returns
     -------
@@ -68,7 +67,7 @@ def getis_ord(value: Values, known: Mask, reach: int = 1) -> Values:
     spread = float(value[known].std()) if n >= 3 else 0.0
     if spread <= 1e-12 * max(float(np.abs(x).max(initial=0.0)), 1e-300):
         return out
-    box = np.ones((2 * reach + 1, 2 * reach + 1))
+    box = np.ones((3, 3))
     near, total = (convolve(p, box, mode="constant") for p in (known.astype(float), x))
     scale = spread * np.sqrt(np.maximum(n * near - near**2, 0) / (n - 1))
     fine = known & (scale > 0)

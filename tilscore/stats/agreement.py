@@ -287,6 +287,6 @@ def weighted_kappa(
     return Estimate(kappa, max(-1.0, kappa - half), min(1.0, kappa + half), n)
 
 
-def quadratic_kappa(x: ArrayLike, y: ArrayLike, cuts: Sequence[float] = CATEGORY_CUTS) -> Estimate:
-    """Quadratic-weighted kappa of two scores on the categories that `cuts` make."""
-    return weighted_kappa(cross_table(x, y, cuts))
+def quadratic_kappa(x: ArrayLike, y: ArrayLike) -> Estimate:
+    """Quadratic-weighted kappa of two scores on the categories of `CATEGORY_CUTS`."""
+    return weighted_kappa(cross_table(x, y))

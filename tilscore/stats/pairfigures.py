@@ -6,8 +6,6 @@ is a function of sums over pairs, so a resample of the clusters needs only the c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -18,12 +16,12 @@ N_RESAMPLES = 1000
 SEED = 20240229
 
 
-def pair_sums(x: Floats, y: Floats, cluster: NDArray[np.intp], cuts: Sequence[float] = CATEGORY_CUTS) -> Floats:
+def pair_sums(x: Floats, y: Floats, cluster: NDArray[np.intp]) -> Floats:
     """Sums of each cluster [clusters, 7 + k + k]: n, x, y, xx, yy, xy, |x - y|; counts of categories of x and of y."""
     n = int(cluster.max()) + 1 if len(cluster) else 0
-    k = np.arange(len(cuts) + 1)
+    k = np.arange(len(CATEGORY_CUTS) + 1)
     parts = [np.ones(len(x)), x, y, x * x, y * y, x * y, np.abs(x - y)]
-    a, b = categories(x, cuts), categories(y, cuts)
+    a, b = categories(x), categories(y)
     parts += [(a == c).astype(float) for c in k] + [(b == c).astype(float) for c in k]
     parts.append((a - b).astype(float) ** 2)
     return np.stack([np.bincount(cluster, part, n) for part in parts], 1)
@@ -72,9 +70,7 @@ def interval_of(value: float, draws: Floats, n: int) -> Estimate:
     return Estimate(value, float(low), float(high), n)
 
 
-def pooled_pairs(
-    x: ArrayLike, y: ArrayLike, cluster: ArrayLike, cuts: Sequence[float] = CATEGORY_CUTS
-) -> dict[str, Estimate]:
+def pooled_pairs(x: ArrayLike, y: ArrayLike, cluster: ArrayLike) -> dict[str, Estimate]:
     """FIGURES of all pairs pooled (differences x - y), intervals by resampling whole clusters.
 
     Parameters
@@ -85,21 +81,19 @@ def pooled_pairs(
     names, index = np.unique(np.asarray(cluster).astype(str), return_inverse=True)
     if len(names) == 0:
         return {name: absent(0, "no cases") for name in FIGURES}
-    sums = pair_sums(a, b, index, cuts)
+    sums = pair_sums(a, b, index)
     values, draws = figures_of(sums.sum(0)), figures_of(resampled(sums))
     return {name: interval_of(float(values[name]), draws[name], len(names)) for name in FIGURES}
 
 
-def pooled_difference(
-    x1: ArrayLike, x2: ArrayLike, y: ArrayLike, cluster: ArrayLike, cuts: Sequence[float] = CATEGORY_CUTS
-) -> dict[str, Estimate]:
+def pooled_difference(x1: ArrayLike, x2: ArrayLike, y: ArrayLike, cluster: ArrayLike) -> dict[str, Estimate]:
     """Each figure of (x1, y) less that of (x2, y), the same clusters resampled for both."""
     a, truth = paired(x1, y)
     b, _ = paired(x2, y)
     names, index = np.unique(np.asarray(cluster).astype(str), return_inverse=True)
     if len(names) == 0:
         return {name: absent(0, "no cases") for name in FIGURES}
-    first, second = pair_sums(a, truth, index, cuts), pair_sums(b, truth, index, cuts)
+    first, second = pair_sums(a, truth, index), pair_sums(b, truth, index)
     values = [figures_of(s.sum(0)) for s in (first, second)]
     draws = [figures_of(resampled(s)) for s in (first, second)]
     return {f: interval_of(float(values[0][f] - values[1][f]), draws[0][f] - draws[1][f], len(names)) for f in FIGURES}

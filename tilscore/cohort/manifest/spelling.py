@@ -28,8 +28,8 @@ def spelled_otherwise(asked: Iterable[str], known: Iterable[str], told: str) -> 
     return [f"{len(apart)} {told} in spelling only, as {one}: write both alike if they are one patient."]
 
 
-def not_known(asked: Iterable[str], known: Iterable[str], *, where: object, of: str = "the manifest") -> list[str]:
-    """A note on patients who are in no row of the other table; none where all are.
+def not_known(asked: Iterable[str], known: Iterable[str], *, where: object) -> list[str]:
+    """A note on patients who are in no row of the manifest; none where all are.
 
     Raises
     ------
@@ -44,8 +44,10 @@ def not_known(asked: Iterable[str], known: Iterable[str], *, where: object, of: 
         one = min(near) if near else lacking[0]
         found = f"{one!r} here, {near.get(one, min(others))!r} there"
         do = "write the codes of patients alike in both tables"
-        raise UsageError(f"none of {several(len(mine), 'patient')} is in {of}", where=where, found=found, do=do)
-    return [f"{len(lacking)} of {several(len(mine), 'patient')} of the assays are not in {of}, as {lacking[0]!r}."]
+        raise UsageError(f"none of {several(len(mine), 'patient')} is in the manifest", where=where, found=found, do=do)
+    return [
+        f"{len(lacking)} of {several(len(mine), 'patient')} of the assays are not in the manifest, as {lacking[0]!r}."
+    ]
 
 
 def _near(asked: Iterable[str], known: Iterable[str]) -> dict[str, str]:

@@ -37,18 +37,16 @@ class Covariates:
         return [*self.dropped, *self.unknown]
 
 
-def covariates(pairs: pd.DataFrame, cfg: AnalyseConfig, adjust: tuple[str, ...] | None = None) -> Covariates:
+def covariates(pairs: pd.DataFrame, cfg: AnalyseConfig) -> Covariates:
     """Covariate differences of pairs, the most important first: specimen, area, site, cores.
 
-    Parameters
-    ----------
-    adjust : factors to use (default: all four). Factors that do not differ in any pair add no column; sites too
-    many for the pairs become two groups, the most common one and the others.
+    Factors that do not differ in any pair add no column; sites too many for the pairs become two groups, the most
+    common one and the others.
     """
     limit = len(pairs) // cfg.n_pairs_per_term
     columns: list[Floats] = []
     found = Covariates(np.zeros((len(pairs), 0)))
-    for factor in adjust if adjust is not None else ("specimen", "area", "site", "cores"):
+    for factor in ("specimen", "area", "site", "cores"):
         new = _differing(pairs, factor)
         if factor == "site" and len(columns) + len(new) > limit:
             new = _differing(pairs, "site in two groups")
@@ -61,20 +59,20 @@ def covariates(pairs: pd.DataFrame, cfg: AnalyseConfig, adjust: tuple[str, ...] 
         found.names.extend(new)
         found.used.append(factor)
     x = np.column_stack(columns) if columns else np.zeros((len(pairs), 0))
-    return Covariates(x, found.names, found.used, found.dropped, unknown_sampling(pairs, found.dropped, adjust))
+    return Covariates(x, found.names, found.used, found.dropped, unknown_sampling(pairs, found.dropped))
 
 
-def unknown_sampling(pairs: pd.DataFrame, dropped: Sequence[str], adjust: Sequence[str] | None = None) -> list[str]:
+def unknown_sampling(pairs: pd.DataFrame, dropped: Sequence[str]) -> list[str]:
     """Specimen and site where both biopsies of a pair are unknown or mixed: no column of a regression sees these.
 
     Parameters
     ----------
-    dropped : factors that are named as not adjusted for anyway. adjust : factors that count (default: all).
+    dropped : factors that are named as not adjusted for anyway.
     """
     said = []
     for name in ("specimen", "site"):
         n = int(((pairs[f"{name}_before"] == pairs[f"{name}_after"]) & ~pairs[f"same_{name}"]).sum())
-        if n and name not in dropped and (adjust is None or name in adjust):
+        if n and name not in dropped:
             said.append(f"{name} (unknown or mixed in {n} of {len(pairs)} pairs)")
     return said
 

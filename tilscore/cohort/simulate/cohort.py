@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["SimulateConfig", "simulate", "simulate_assays", "simulate_cohort", "simulate_pairs", "write_simulation"]
 
 
-def simulate_pairs(cfg: SimulateConfig, n_cohorts: int, *, time: str = "post") -> dict[str, Floats]:
-    """Baseline and `time` of `cfg.pairs` patients in many cohorts at once, one slide each, none missing.
+def simulate_pairs(cfg: SimulateConfig, n_cohorts: int) -> dict[str, Floats]:
+    """Baseline and post of `cfg.pairs` patients in many cohorts at once, one slide each, none missing.
 
     Returns
     -------
-    Arrays [n_cohorts, cfg.pairs, 2], last axis baseline and `time`: `n_tils`; `til_density_per_mm2`, `stil_area_pct`,
+    Arrays [n_cohorts, cfg.pairs, 2], last axis baseline and post: `n_tils`; `til_density_per_mm2`, `stil_area_pct`,
     `calibrated_stil_pct`, each with `_low` and `_high` as in `scores.csv`; `stroma_mm2`, `n_cores` (NaN where no core),
     `specimen`, `site` (index into `words.SPECIMENS`, `words.SITES`), `true_density_per_mm2` (of the tissue that was
     taken) and `plain_density_per_mm2` (as if it were a core of the breast).
@@ -37,7 +37,7 @@ def simulate_pairs(cfg: SimulateConfig, n_cohorts: int, *, time: str = "post") -
         shape
     )
     first = draw_biopsies(cfg, rng, log, None, "baseline")
-    drawn = (first, draw_biopsies(cfg, rng, log, first.site, time))
+    drawn = (first, draw_biopsies(cfg, rng, log, first.site, "post"))
     specimen, site, true, plain = (
         np.stack([getattr(d, name) for d in drawn], axis=-1)
         for name in ("specimen", "site", "density_per_mm2", "plain_per_mm2")
