@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from tilscore.cells import Cells
 from tilscore.errors import UsageError
 from tilscore.labels import Area, Region
+from tilscore.masks import distance_px
 from tilscore.raster import Raster
 from tilscore.score import BedConfig, Score, ScoreConfig, score_with_parts
-from tilscore.score.bed import distance_px, find_nests, find_reach
+from tilscore.score.bed import find_nests, find_reach
 from tilscore.score.recount import Recount
 from tilscore.space import BoxUm, Grid
 

@@ -1,10 +1,12 @@
-"""Small operations on masks that the maps are built from; lengths are in pixels."""
+"""Small operations on masks that the maps are built from; lengths are in pixels where they do not say microns."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from tilscore.space import BoxUm
 
 Mask = NDArray[np.bool_]
 Plane = NDArray[np.float32]
@@ -54,3 +56,25 @@ def large(mask: Mask, min_px: float) -> Mask:
     keep = stats[:, cv2.CC_STAT_AREA] >= min_px
     keep[0] = False
     return np.asarray(keep[parts])
+
+
+def distance_px(mask: Mask) -> Plane:
+    """[h w] distance of each pixel's centre to the nearest centre in `mask`; endless where `mask` is empty."""
+    if not mask.any():
+        return np.full(mask.shape, np.inf, np.float32)
+    far = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(far, np.float32)
+
+
+def extent(mask: Mask) -> tuple[slice, slice]:
+    """Rows and columns of the smallest rectangle around what is True; empty where nothing is."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def box_of(mask: Mask, mpp: float) -> BoxUm:
+    """The smallest box around what is True, in microns."""
+    rows, columns = extent(mask)
+    return BoxUm(columns.start * mpp, rows.start * mpp, columns.stop * mpp, rows.stop * mpp)

@@ -64,6 +64,11 @@ class Raster:
         return int(self.mask(*values).sum()) * self.grid.pixel_mm2
 
 
+def in_mask(mask: NDArray[np.bool_], grid: Grid, x_um: ArrayLike, y_um: ArrayLike) -> NDArray[np.bool_]:
+    """[n] bool: which points lie in `mask` [h w] of `grid`; those outside the grid do not."""
+    return Raster(mask.astype(np.uint8), grid).sample(x_um, y_um) > 0
+
+
 def fill_polygons(grid: Grid, polygons_um: list[list[NDArray[np.float64]]]) -> NDArray[np.bool_]:
     """Which pixels of `grid` have their centre in any polygon; of two polygons that abut, one has each pixel.
 

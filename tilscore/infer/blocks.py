@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.labels import Area
+from tilscore.masks import extent
 from tilscore.modelcard import MPP, SIZE_MULTIPLE
 from tilscore.raster import Raster
 from tilscore.space import Grid, Window
@@ -109,12 +110,11 @@ def _cut(on: NDArray[np.bool_], part: _Part, margin_px: int) -> list[_Part]:
 
 def _shrunk(on: NDArray[np.bool_], part: _Part) -> _Part | None:
     """The smallest part that holds a part's tissue."""
-    top, bottom, left, right = part
-    inside = on[top:bottom, left:right]
-    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
+    rows, columns = extent(on[part.top : part.bottom, part.left : part.right])
+    if rows.stop == 0:
         return None
-    return _Part(top + int(rows[0]), top + int(rows[-1]) + 1, left + int(columns[0]), left + int(columns[-1]) + 1)
+    top, left = part.top, part.left
+    return _Part(top + rows.start, top + rows.stop, left + columns.start, left + columns.stop)
 
 
 def _cost(part: _Part, margin_px: int) -> int:

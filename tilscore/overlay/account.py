@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from tilscore.labels import Area, Cell, Region
 from tilscore.overlay.fieldpanels import Maps
-from tilscore.overlay.views import in_mask
-from tilscore.raster import Raster
+from tilscore.raster import Raster, in_mask
 from tilscore.space import Grid
 
 REGIONS = (Region.TUMOUR, Region.STROMA, Region.NECROSIS, Region.FAT, Region.OTHER)
@@ -54,8 +53,9 @@ def region_areas(maps: Maps) -> tuple[AreaRow, ...]:
 
 def cell_rows(maps: Maps) -> tuple[CellRow, ...]:
     """Cells per class and region; every cell is in one region."""
-    cells, grid = maps.cells, maps.regions.grid
-    region, counts = maps.regions.sample(cells.x_um, cells.y_um), in_mask(cells, maps.stroma, grid)
+    cells = maps.cells
+    region = maps.regions.sample(cells.x_um, cells.y_um)
+    counts = in_mask(maps.stroma, maps.regions.grid, cells.x_um, cells.y_um)
     return tuple(
         CellRow(
             c,

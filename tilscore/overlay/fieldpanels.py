@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tilscore.cells import Cells
 from tilscore.labels import CELL_COLOURS, REGION_COLOURS, RGB, Cell, Region
 from tilscore.overlay.draw import PAPER, Picture, cover_of, draw_scale_bar, outline, ring
-from tilscore.overlay.views import Field, in_mask
-from tilscore.raster import Raster
+from tilscore.overlay.views import Field
+from tilscore.raster import Raster, in_mask
 from tilscore.slide import Slide
 from tilscore.space import Window
 
@@ -65,7 +65,7 @@ def draw_field(number: int, shown: Field, slide: Slide, maps: Maps, *, side_px: 
         outline(drawn, np.asarray(smooth, np.float32), colour, 2, casing=PAPER)
     inside = shown.box.contains(maps.cells.x_um, maps.cells.y_um)
     near = maps.cells[window.box.grow(radius_um).contains(maps.cells.x_um, maps.cells.y_um)]
-    counted = in_mask(near, maps.stroma, maps.regions.grid)
+    counted = in_mask(maps.stroma, maps.regions.grid, near.x_um, near.y_um)
     draw_cells(drawn, near, counted, window, _radius_um(near, radius_um))
     for picture in (plain, drawn):
         draw_scale_bar(picture, grid.mpp)

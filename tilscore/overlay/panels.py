@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tilscore.cells import Cells
 from tilscore.config import check_ranges
 from tilscore.labels import CELL_COLOURS, REGION_COLOURS, Area, Cell, Region
+from tilscore.masks import box_of
 from tilscore.overlay.account import REGIONS, AreaRow, CellRow, cell_rows, region_areas, slide_areas
 from tilscore.overlay.draw import ColourScale, Cover, Picture, blend, cover_of, grey, warp
 from tilscore.overlay.fieldpanels import BED_LINE, FieldPanel, Maps, draw_field
@@ -151,12 +152,11 @@ def _fit(box: BoxUm, level0: Grid, cfg: OverlayConfig) -> Window:
 def _tissue_box(tissue: Raster, whole: BoxUm) -> BoxUm:
     """The box of all tissue and a margin, or the whole slide where that would not save a third of it."""
     seen = tissue.mask(Area.TISSUE)
-    ys, xs = (np.flatnonzero(seen.any(axis=a)) for a in (1, 0))
-    if not len(xs):
+    if not seen.any():
         return whole
-    x0, x1, y0, y1 = (float(v) * tissue.grid.mpp for v in (xs[0], xs[-1] + 1, ys[0], ys[-1] + 1))
-    margin = 0.04 * max(x1 - x0, y1 - y0)
-    box = BoxUm(max(x0 - margin, 0), max(y0 - margin, 0), min(x1 + margin, whole.x1), min(y1 + margin, whole.y1))
+    box = box_of(seen, tissue.grid.mpp)
+    box = box.grow(0.04 * max(box.width_um, box.height_um))
+    box = BoxUm(max(box.x0, 0), max(box.y0, 0), min(box.x1, whole.x1), min(box.y1, whole.y1))
     return box if box.area_mm2 < 0.67 * whole.area_mm2 else whole
 
 

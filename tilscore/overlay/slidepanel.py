@@ -23,7 +23,7 @@ from tilscore.overlay.draw import (
 )
 from tilscore.overlay.fieldpanels import BED_LINE, Maps
 from tilscore.overlay.views import Field
-from tilscore.raster import Raster
+from tilscore.raster import in_mask
 from tilscore.space import BoxUm, Window
 
 TISSUE_LINE: RGB = (0, 150, 200)
@@ -130,7 +130,7 @@ def _draw_aggregates(
     if drawn:
         outline(picture, cover_of(np.asarray(maps.tls), maps.regions.grid, window), AGGREGATE_LINE, 2, casing=PAPER)
     x_um, y_um = (np.array([a[axis] for a in aggregates], np.float64) for axis in ("x_um", "y_um"))
-    inside = Raster(np.asarray(maps.tls, np.uint8), maps.regions.grid).sample(x_um, y_um) > 0 if drawn else x_um < 0
+    inside = in_mask(np.asarray(maps.tls), maps.regions.grid, x_um, y_um) if drawn else x_um < 0
     x_px, y_px = window.grid.to_px(x_um) - window.x, window.grid.to_px(y_um) - window.y
     for one, x, y, is_drawn in zip(aggregates, x_px, y_px, inside, strict=True):
         radius_px = max(math.sqrt(one["mm2"] * 1e6 / math.pi) / window.grid.mpp, LEAST_RING_PX)

@@ -15,7 +15,7 @@ from tilscore.cells import Cells
 from tilscore.config import check_ranges
 from tilscore.labels import Area, Cell, Region
 from tilscore.modelcard import DETECTION_THRESHOLD
-from tilscore.raster import Raster
+from tilscore.raster import Raster, in_mask
 from tilscore.space import BoxUm, Grid
 
 FloatMap = NDArray[np.float32]
@@ -78,11 +78,6 @@ def evaluable_stroma(regions: Raster, tissue: Raster, bed: NDArray[np.bool_] | N
     return mask if bed is None else mask & bed
 
 
-def in_mask(cells: Cells, mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
-    """[n] bool: which cells have their centre in `mask` [h w] of `grid`."""
-    return Raster(mask.astype(np.uint8), grid).sample(cells.x_um, cells.y_um) > 0
-
-
 def til_density_map(
     cells: Cells, stroma: NDArray[np.bool_], grid: Grid, cfg: MapConfig | None = None
 ) -> tuple[FloatMap, Grid]:
@@ -99,7 +94,7 @@ def til_density_map(
     """
     cfg = cfg or MapConfig()
     coarse = grid.at(cfg.mpp)
-    tils = cells[(cells.label == Cell.INFLAMMATORY) & in_mask(cells, stroma, grid)]
+    tils = cells[(cells.label == Cell.INFLAMMATORY) & in_mask(stroma, grid, cells.x_um, cells.y_um)]
     area, count = _area_map(stroma, grid, coarse), _count_map(tils, coarse)
     sigma = cfg.sigma_um / cfg.mpp
     smooth_area, smooth_count = (
@@ -174,7 +169,7 @@ def _field_sums(
     tumour = regions.mask(Region.TUMOUR) & sound
     if bed is not None and (tumour & bed).any():
         tumour &= bed
-    counted = in_mask(cells, stroma, grid)
+    counted = in_mask(stroma, grid, cells.x_um, cells.y_um)
     til = cells.label == Cell.INFLAMMATORY
     threshold = DETECTION_THRESHOLD if cfg.prob_threshold is None else cfg.prob_threshold
     doubt = np.abs(cells.prob - threshold) <= cfg.doubt_width
@@ -182,7 +177,7 @@ def _field_sums(
     area_mm2 = stroma_frac * np.float32(size * size * coarse.pixel_mm2)
     n_tils = n_around(til & counted)
     density = np.where(area_mm2 > 0, n_tils / np.maximum(area_mm2, 1e-9), 0).astype(np.float32)
-    in_tumour = n_around(til & in_mask(cells, tumour, grid))
+    in_tumour = n_around(til & in_mask(tumour, grid, cells.x_um, cells.y_um))
     return _Sums(
         coarse,
         frac(sound),
@@ -278,7 +273,7 @@ def _box(grid: Grid, row: int, col: int, size_um: float, whole: BoxUm) -> BoxUm:
 def _field(name: str, box: BoxUm, cells: Cells, stroma: NDArray[np.bool_], grid: Grid) -> Field:
     part = grid.covering_window(box).clip()
     tils = cells[(cells.label == Cell.INFLAMMATORY) & box.contains(cells.x_um, cells.y_um)]
-    n_tils = int(in_mask(tils, stroma, grid).sum())
+    n_tils = int(in_mask(stroma, grid, tils.x_um, tils.y_um).sum())
     # Fields seldom begin at a pixel's edge: each pixel gives the share of it that lies in the field.
     rows, cols = (
         np.clip(np.minimum(at + 1, high / grid.mpp) - np.maximum(at, low / grid.mpp), 0, 1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tilscore.labels import Region
 from tilscore.masks import Mask
-from tilscore.raster import Raster
+from tilscore.raster import Raster, in_mask
 from tilscore.score.parts import Part, Parts, histogram
 
 Floats = NDArray[np.floating[Any]]
@@ -96,7 +96,7 @@ def account(
         lines.append(line)
     if aggregates is not None:
         held = int(aggregates.sum())
-        inside = int((Raster(aggregates.astype(np.uint8), grid).sample(x_um, y_um) > 0).sum())
+        inside = int(in_mask(aggregates, grid, x_um, y_um).sum())
         lines.append(_without(_flagged(held, inside, grid), -held, -inside, stroma_px, n_tils, grid))
     rows = [asdict(line) for line in lines]
     if not scored:

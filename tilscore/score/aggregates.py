@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.masks import Mask
-from tilscore.raster import Raster
-from tilscore.score.bed import window_of
+from tilscore.masks import Mask, box_of
+from tilscore.raster import in_mask
 from tilscore.score.config import AggregateConfig
 from tilscore.space import Grid
 
@@ -27,7 +26,7 @@ def find_aggregates(x_um: Floats, y_um: Floats, within: Mask, grid: Grid, cfg: A
     out = np.zeros_like(within)
     if not within.any() or not len(x_um):
         return out
-    box = window_of(within, grid.mpp)
+    box = box_of(within, grid.mpp)
     window = grid.covering_window(box.grow(3 * cfg.sigma_um)).clip()
     col, row = grid.index(x_um) - window.x, grid.index(y_um) - window.y
     inside = (col >= 0) & (row >= 0) & (col < window.w) & (row < window.h)
@@ -58,13 +57,13 @@ def describe_aggregates(
     if not mask.any():
         return []
     whole = mask if drawn is None else mask | drawn
-    window = grid.covering_window(window_of(whole, grid.mpp))
+    window = grid.covering_window(box_of(whole, grid.mpp))
     n, pieces = cv2.connectedComponents(whole[window.slices].astype(np.uint8), connectivity=8)
     row, col = np.nonzero(mask[window.slices])
     under = pieces[row, col]
     n_px = np.bincount(under, minlength=n)
     x_px, y_px = (np.bincount(under, at, minlength=n) / np.maximum(n_px, 1) for at in (col, row))
-    inside = Raster(mask.astype(np.uint8), grid).sample(x_um, y_um) > 0
+    inside = in_mask(mask, grid, x_um, y_um)
     under = pieces[grid.index(y_um[inside]) - window.y, grid.index(x_um[inside]) - window.x]
     n_cells = np.bincount(under, minlength=n)
     found = [

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.config import check_ranges
-from tilscore.masks import Mask, dilate
-from tilscore.space import BoxUm, Grid
+from tilscore.masks import Mask, box_of, dilate, distance_px, extent
+from tilscore.space import Grid
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def find_reach(nests: Mask, glass: Mask, grid: Grid, cfg: BedConfig) -> Mask:
     for piece in np.unique(pieces[nests]):
         x, y, w, h = boxes[piece, : cv2.CC_STAT_AREA]
         box = np.s_[y : y + h, x : x + w]
-        own = window_of(nests[box] & (pieces[box] == piece), grid.mpp).moved(x * grid.mpp, y * grid.mpp)
+        own = box_of(nests[box] & (pieces[box] == piece), grid.mpp).moved(x * grid.mpp, y * grid.mpp)
         # Only the part that the bed can reach: distances of a whole resection would take GBs.
         inside = grid.covering_window(own.grow(cfg.radius_um + grid.mpp)).slices
         radius_px = cfg.radius_um / grid.mpp
@@ -78,8 +78,7 @@ def find_nests(tumour: Mask, mpp: float, cfg: BedConfig) -> Mask:
     out = np.zeros_like(tumour)
     if not tumour.any():
         return out
-    rows, cols = (np.flatnonzero(tumour.any(axis=a)) for a in (1, 0))
-    inside = slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
+    inside = extent(tumour)
     groups, size_um2, _ = _groups(tumour[inside], mpp, cfg)
     out[inside] = tumour[inside] & (size_um2 >= cfg.min_nest_um2)[groups]
     return out
@@ -109,20 +108,6 @@ def _near(nests: Mask, mpp: float, cfg: BedConfig) -> Mask:
         tumour_um2 = (nests[around] & (away <= radius_px)).sum() * mpp**2
         near[around] |= away <= np.interp(tumour_um2, (cfg.min_nest_um2, full_um2), (0, radius_px))
     return near
-
-
-def distance_px(mask: Mask) -> NDArray[np.float32]:
-    """[h w] distance of each pixel's centre to the nearest centre in `mask`; endless where `mask` is empty."""
-    if not mask.any():
-        return np.full(mask.shape, np.inf, np.float32)
-    far = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(far, np.float32)
-
-
-def window_of(mask: Mask, mpp: float) -> BoxUm:
-    """The box around what is True, in microns."""
-    rows, cols = (np.flatnonzero(mask.any(axis=a)) for a in (1, 0))
-    return BoxUm(cols[0] * mpp, rows[0] * mpp, (cols[-1] + 1) * mpp, (rows[-1] + 1) * mpp)
 
 
 def _fill_gaps(mask: Mask, max_px: float) -> Mask:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tilscore.config import check_ranges
-from tilscore.masks import Mask
+from tilscore.masks import Mask, extent
 from tilscore.space import Grid
 from tilscore.stats.correlogram import Correlogram, fit_correlogram
 from tilscore.stats.intervals import binomial_limits, logit_limits, overdispersed_limits, poisson_limits
@@ -206,12 +206,12 @@ class _Lattice:
     @classmethod
     def of(cls, stroma: Mask, grid: Grid, side_um: float) -> _Lattice | None:
         """None where there is no stroma."""
-        rows, cols = (np.flatnonzero(stroma.any(axis=a)) for a in (1, 0))
-        if len(rows) == 0:
+        rows, cols = extent(stroma)
+        if rows.stop == 0:
             return None
         step = max(round(side_um / grid.mpp), 1)
-        size = (rows[-1] - rows[0]) // step + 1, (cols[-1] - cols[0]) // step + 1
-        empty = cls(np.zeros(size), step * grid.mpp, step, int(cols[0]), int(rows[0]))
+        size = [-(-(side.stop - side.start) // step) for side in (rows, cols)]
+        empty = cls(np.zeros(size), step * grid.mpp, step, cols.start, rows.start)
         return cls(empty.summed_mask(stroma, grid), empty.side_um, step, empty.x_px, empty.y_px)
 
     def summed_mask(self, mask: Mask, grid: Grid) -> Plane:

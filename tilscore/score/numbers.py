@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from tilscore.cells import Cells
 from tilscore.labels import Cell
-from tilscore.masks import Mask
+from tilscore.masks import Mask, box_of, distance_px
 from tilscore.raster import Raster
-from tilscore.score.bed import distance_px, window_of
 from tilscore.score.calibration import read_calibration
 from tilscore.score.compat import area_pct, compat_numbers
 from tilscore.score.config import ScoreConfig
@@ -106,7 +105,7 @@ def contact(x_um: Floats, y_um: Floats, parts: Raster, contact_um: float) -> tup
     tumour, grid = parts.values == Part.TUMOUR, parts.grid
     if not tumour.any():
         return 0, 0.0
-    window = grid.covering_window(window_of(tumour, grid.mpp).grow(contact_um + grid.mpp)).clip()
+    window = grid.covering_window(box_of(tumour, grid.mpp).grow(contact_um + grid.mpp)).clip()
     touching = parts.values[window.slices] == Part.STROMA
     touching &= distance_px(tumour[window.slices]) * grid.mpp <= contact_um
     col, row = grid.index(x_um) - window.x, grid.index(y_um) - window.y

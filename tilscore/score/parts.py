@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.labels import Area, Region
-from tilscore.masks import Mask
+from tilscore.masks import Mask, box_of, distance_px
 from tilscore.raster import Raster
-from tilscore.score.bed import BedConfig, distance_px, find_nests, find_reach, window_of
+from tilscore.score.bed import BedConfig, find_nests, find_reach
 from tilscore.score.config import ScoreConfig
 from tilscore.space import BoxUm, Grid
 
@@ -212,7 +212,7 @@ def _benign_zone(benign: Mask, nests: Mask, grid: Grid, band_um: float) -> Mask:
     if not benign.any():
         return zone
     # Nests further away than twice the band are nowhere the nearer ones.
-    window = grid.covering_window(window_of(benign, grid.mpp).grow(2 * band_um + grid.mpp)).slices
+    window = grid.covering_window(box_of(benign, grid.mpp).grow(2 * band_um + grid.mpp)).slices
     away = distance_px(benign[window]) * grid.mpp
     zone[window] |= (away <= band_um) & (away < distance_px(nests[window]) * grid.mpp)
     return zone

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from tilscore.config import check_ranges
 from tilscore.errors import ConfigError
-from tilscore.masks import Mask
-from tilscore.score.bed import distance_px
+from tilscore.masks import Mask, distance_px, extent
 from tilscore.score.interval import IntervalConfig, density_interval
 from tilscore.space import Grid
 
@@ -65,8 +64,7 @@ def border_profile(
     if not window.any():
         return []
     reach = math.ceil(max(map(abs, cfg.edges_um)) / grid.mpp) + 1
-    rows, cols = (np.flatnonzero(window.any(axis=a)) for a in (1, 0))
-    part = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    part = extent(window)
     away = _distance_within(part, tumour, grid.mpp, reach)
     if not (window[part] & (away < cfg.edges_um[-1])).any():
         return []
@@ -75,7 +73,7 @@ def border_profile(
         band += (away >= edge).astype(np.uint8)
     band[~window[part]] = 0
     own = Grid(grid.mpp, band.shape[1], band.shape[0])
-    x, y = points[:, 0] - cols[0] * grid.mpp, points[:, 1] - rows[0] * grid.mpp
+    x, y = points[:, 0] - part[1].start * grid.mpp, points[:, 1] - part[0].start * grid.mpp
     keep = (x >= 0) & (y >= 0) & (x < own.width_um) & (y < own.height_um)
     x, y = x[keep], y[keep]
     under = band[own.index(y), own.index(x)]

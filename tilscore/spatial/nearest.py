@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import CensoredData, ecdf
 
-from tilscore.masks import Mask
+from tilscore.masks import Mask, extent
 from tilscore.space import Grid
 
 Values = NDArray[np.float64]
@@ -62,12 +62,13 @@ def edge_distance(points: Points, window: Mask, grid: Grid) -> Values:
 
     From the centre of a point's pixel to that of the nearest pixel outside, less half a pixel: the edge lies between.
     """
-    rows, cols = (np.flatnonzero(window.any(axis=a)) for a in (1, 0))
-    if len(rows) == 0:
+    rows, cols = extent(window)
+    if rows.stop == 0:
         return np.zeros(len(points))
-    part = window[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    part = window[rows, cols]
     padded = np.pad(part.astype(np.uint8), 1)
     away_px = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     col, row = grid.index(points).T
-    col, row = np.clip(col - cols[0] + 1, 0, part.shape[1] + 1), np.clip(row - rows[0] + 1, 0, part.shape[0] + 1)
+    col = np.clip(col - cols.start + 1, 0, part.shape[1] + 1)
+    row = np.clip(row - rows.start + 1, 0, part.shape[0] + 1)
     return np.asarray(np.maximum(away_px[row, col] - 0.5, 0.0) * grid.mpp, np.float64)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.spatial import cKDTree
 
-from tilscore.masks import Mask, Plane
+from tilscore.masks import Mask, Plane, extent
+from tilscore.raster import in_mask
 from tilscore.space import Grid
 
 Values = NDArray[np.float64]
@@ -95,8 +96,8 @@ def pair_correlation_exact(
     """The estimate of `pair_correlation` from exact distances: memory and time grow with the number of pairs."""
     lattice = _Squares(window, grid, step_um)
     step, n_bins = lattice.step_um, int(max_um / lattice.step_um) + 1
-    a = one[_inside(one, window, grid)].astype(np.float64)
-    b = a if other is None else other[_inside(other, window, grid)].astype(np.float64)
+    a = one[in_mask(window, grid, *one.T)].astype(np.float64)
+    b = a if other is None else other[in_mask(window, grid, *other.T)].astype(np.float64)
     n, m = _enough(np.ones(len(a)), np.ones(len(b)), other is None)
     edges = (np.arange(n_bins + 1) - 0.5).clip(0) * step
     up_to = cKDTree(a).count_neighbors(cKDTree(b), edges).astype(np.float64)
@@ -135,13 +136,13 @@ class _Squares:
     """The window summed into squares of whole pixels, cut to the box around it."""
 
     def __init__(self, window: Mask, grid: Grid, step_um: float) -> None:
-        rows, cols = (np.flatnonzero(window.any(axis=a)) for a in (1, 0))
-        if len(rows) == 0:
+        rows, cols = extent(window)
+        if rows.stop == 0:
             raise ValueError("pairs need a window")
         self.k = max(round(step_um / grid.mpp), 1)
         self.step_um = self.k * grid.mpp
-        self.y, self.x = int(rows[0]), int(cols[0])
-        self.shape = (int(rows[-1]) - self.y) // self.k + 1, (int(cols[-1]) - self.x) // self.k + 1
+        self.y, self.x = rows.start, cols.start
+        self.shape = -(-(rows.stop - self.y) // self.k), -(-(cols.stop - self.x) // self.k)
         h, w = self.shape
         part = window[self.y : self.y + h * self.k, self.x : self.x + w * self.k]
         part = np.pad(part, ((0, h * self.k - part.shape[0]), (0, w * self.k - part.shape[1])))
@@ -150,16 +151,9 @@ class _Squares:
 
     def count(self, points: Points, window: Mask, grid: Grid) -> Plane:
         """[h w] points of the window in each square."""
-        col, row = grid.index(points[_inside(points, window, grid)]).T
+        col, row = grid.index(points[in_mask(window, grid, *points.T)]).T
         cell = (row - self.y) // self.k * self.shape[1] + (col - self.x) // self.k
         return np.bincount(cell, minlength=self.shape[0] * self.shape[1]).reshape(self.shape).astype(np.float32)
-
-
-def _inside(points: Points, window: Mask, grid: Grid) -> Mask:
-    col, row = grid.index(points).T
-    inside = (col >= 0) & (row >= 0) & (col < grid.width_px) & (row < grid.height_px)
-    inside[inside] = window[row[inside], col[inside]]
-    return np.asarray(inside)
 
 
 def _lags(a: Plane, b: Plane, n_bins: int) -> Values:

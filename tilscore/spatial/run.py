@@ -15,7 +15,7 @@ from tilscore.config import as_values
 from tilscore.files import write_json
 from tilscore.labels import Cell, Region
 from tilscore.masks import Mask
-from tilscore.raster import Raster
+from tilscore.raster import Raster, in_mask
 from tilscore.space import Grid
 from tilscore.spatial.border import border_profile
 from tilscore.spatial.clusters import dbscan
@@ -113,7 +113,7 @@ def write_spatial(path: Path, slide_id: str, statistics: dict[str, Any]) -> None
 def _scene(
     cells: Cells, regions: Raster, bed: Mask, cfg: SpatialConfig, min_prob: float, no_tumour: Mask | None
 ) -> _Scene:
-    under = Raster(bed.astype(np.uint8), regions.grid).sample(cells.x_um, cells.y_um).astype(bool)
+    under = in_mask(bed, regions.grid, cells.x_um, cells.y_um)
     kept = cells[under & ((cells.prob >= min_prob) | (cells.label != Cell.INFLAMMATORY))]
     tils, tumour = (
         np.stack([c.x_um, c.y_um], 1).astype(np.float64) for c in (kept.of(Cell.INFLAMMATORY), kept.of(Cell.EPITHELIAL))
