@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from point_theory import thomas_covered
 
 from tilscore.masks import Mask
 from tilscore.score.interval import IntervalConfig, density_interval, share_interval
 from tilscore.space import Grid
-from tilscore.spatial.processes import poisson, thomas, thomas_covered
+from tilscore.spatial.processes import poisson, thomas
 from tilscore.stats.correlogram import fit_correlogram
 from tilscore.stats.intervals import binomial_limits, logit_limits, overdispersed_limits, poisson_limits
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from point_theory import pair_correlation_exact, thomas_g, thomas_k
 
 from tilscore.masks import Mask
 from tilscore.space import Grid
 from tilscore.spatial.nearest import edge_distance, nearest_distances
-from tilscore.spatial.pairs import PairCorrelation, pair_correlation, pair_correlation_exact
-from tilscore.spatial.processes import poisson, thomas, thomas_g, thomas_k
+from tilscore.spatial.pairs import PairCorrelation, pair_correlation
+from tilscore.spatial.processes import poisson, thomas
 
 GRID = Grid(4.0, 375, 375)
 """1.5 x 1.5 mm."""

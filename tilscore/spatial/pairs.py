@@ -1,7 +1,6 @@
 """Pairs of points: cross pair correlation, Ripley's K and Besag's L, corrected for the edge of a raster window.
 
-Two paths to the same estimator: exact distances from a k-d tree, and pixel lags from FFTs, which take the same time
-for a hundred cells and for a million.
+They come from pixel lags by FFTs, which take the same time for a hundred cells and for a million.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft2, next_fast_len, rfft2
-from scipy.spatial import cKDTree
 
 from tilscore.masks import Mask, Plane, extent
 from tilscore.raster import in_mask
@@ -88,29 +86,6 @@ def pair_correlation(
     g = _known(pairs, cover, n_lags * step**2, lattice) * float(lattice.area_um2.sum(dtype=np.float64)) ** 2 / m
     edges = (np.arange(n_bins + 1) - 0.5).clip(0) * step
     return _result(np.arange(n_bins, dtype=np.float64) * step, edges, g, n, int(b.sum()))
-
-
-def pair_correlation_exact(
-    one: Points, other: Points | None, window: Mask, grid: Grid, *, max_um: float = 300.0, step_um: float = 8.0
-) -> PairCorrelation:
-    """The estimate of `pair_correlation` from exact distances: memory and time grow with the number of pairs."""
-    lattice = _Squares(window, grid, step_um)
-    step, n_bins = lattice.step_um, int(max_um / lattice.step_um) + 1
-    a = one[in_mask(window, grid, *one.T)].astype(np.float64)
-    b = a if other is None else other[in_mask(window, grid, *other.T)].astype(np.float64)
-    n, m = _enough(np.ones(len(a)), np.ones(len(b)), other is None)
-    edges = (np.arange(n_bins + 1) - 0.5).clip(0) * step
-    up_to = cKDTree(a).count_neighbors(cKDTree(b), edges).astype(np.float64)
-    pairs = np.diff(up_to)
-    # Points in one place count to the first ring, a point and itself do not.
-    pairs[0] += up_to[0] - (n if other is None else 0)
-    lags = _lags(lattice.area_um2, lattice.area_um2, n_bins)
-    # The mean set covariance of each ring, times the ring's exact area.
-    mean = _by_ring(lags, n_bins) / _by_ring(np.ones_like(lags), n_bins) / step**4
-    ring_um2 = np.pi * np.diff(edges**2)
-    cover = mean * step**2 * ring_um2
-    g = _known(pairs, cover, ring_um2, lattice) * float(lattice.area_um2.sum(dtype=np.float64)) ** 2 / m
-    return _result(np.arange(n_bins, dtype=np.float64) * step, edges, g, n, len(b))
 
 
 def _result(r_um: Values, edges: Values, g: Values, n: int, m: int) -> PairCorrelation:

@@ -1,18 +1,15 @@
-"""Point processes with known theory, to prove statistics on: Poisson, Thomas, log-Gaussian Cox.
+"""Point processes with known theory, drawn to prove statistics on: Poisson, Thomas, log-Gaussian Cox.
 
 Lengths are in microns, intensities per mm2. Points are given as [n 2] (x, y) in a box from the origin.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.fft import irfft2, next_fast_len, rfft2
-from scipy.integrate import quad
-from scipy.stats import ncx2
 
 Points = NDArray[np.float64]
 UM2_PER_MM2 = 1e6
@@ -81,31 +78,3 @@ def gaussian_field(
     power = np.maximum(rfft2(correlation(np.hypot(away[0][:, None], away[1][None]))).real, 0.0)
     field = irfft2(np.sqrt(power) * rfft2(rng.standard_normal(size)), size)
     return np.asarray(field[: shape[0], : shape[1]])
-
-
-def thomas_g(r_um: ArrayLike, *, parents_per_mm2: float, sigma_um: float) -> NDArray[np.float64]:
-    """Pair correlation of a Thomas process: 1 + exp(-r^2 / 4 sigma^2) / (4 pi sigma^2 kappa)."""
-    r = np.asarray(r_um, np.float64)
-    return 1 + np.exp(-(r**2) / (4 * sigma_um**2)) / (4 * np.pi * sigma_um**2 * parents_per_mm2 / UM2_PER_MM2)
-
-
-def thomas_k(r_um: ArrayLike, *, parents_per_mm2: float, sigma_um: float) -> NDArray[np.float64]:
-    """Ripley's K of a Thomas process, um2: pi r^2 + (1 - exp(-r^2 / 4 sigma^2)) / kappa."""
-    r = np.asarray(r_um, np.float64)
-    return np.pi * r**2 + (1 - np.exp(-(r**2) / (4 * sigma_um**2))) / (parents_per_mm2 / UM2_PER_MM2)
-
-
-def thomas_covered(r_um: float, per_mm2: float, *, parents_per_mm2: float, sigma_um: float) -> float:
-    """Share of the plane within `r_um` of a point of a Thomas process.
-
-    1 - exp(-kappa * integral of 1 - exp(-mu * p)), with p the chance that an offspring falls into the disc: the empty
-    space function of a Neyman-Scott process (Chiu, Stoyan, Kendall and Mecke 2013, section 5.3).
-    """
-    mu = per_mm2 / parents_per_mm2
-
-    def missing(away_um: float) -> float:
-        hit = ncx2.cdf((r_um / sigma_um) ** 2, 2, max((away_um / sigma_um) ** 2, 1e-12))
-        return -2 * math.pi * away_um * math.expm1(-mu * float(hit))
-
-    area, _ = quad(missing, 0, r_um + 10 * sigma_um, limit=200, points=[r_um])
-    return -math.expm1(-parents_per_mm2 / UM2_PER_MM2 * float(area))
