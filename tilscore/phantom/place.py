@@ -65,15 +65,15 @@ def discs(nuclei: Nuclei, bank: Bank) -> tuple[Floats, Floats, Floats, Ints]:
     return x, y, b[owner], owner
 
 
-def overlaps(nuclei: Nuclei, bank: Bank, spacing: float = SPACING) -> Ints:
-    """[n 2] pairs of nuclei, the lower index first, that are closer than `spacing` times the sum of their radii."""
+def overlaps(nuclei: Nuclei, bank: Bank) -> Ints:
+    """[n 2] pairs of nuclei, the lower index first, that are closer than `SPACING` times the sum of their radii."""
     if len(nuclei) < 2:
         return np.zeros((0, 2), np.int64)
     x, y, r, owner = discs(nuclei, bank)
     points = np.column_stack([x, y])
-    pairs = cKDTree(points).query_pairs(2 * spacing * float(r.max()), output_type="ndarray")
+    pairs = cKDTree(points).query_pairs(2 * SPACING * float(r.max()), output_type="ndarray")
     i, j = pairs[:, 0], pairs[:, 1]
-    near = np.hypot(*(points[i] - points[j]).T) < spacing * (r[i] + r[j])
+    near = np.hypot(*(points[i] - points[j]).T) < SPACING * (r[i] + r[j])
     close = np.sort(owner[pairs[near & (owner[i] != owner[j])]], axis=1)
     return np.unique(close, axis=0)
 

@@ -251,6 +251,18 @@ def _sum(groups: pd.core.groupby.SeriesGroupBy) -> pd.Series:
     return groups.sum(min_count=1).mask(groups.count() < groups.size())
 
 
+def scored(biopsies: pd.DataFrame) -> pd.DataFrame:
+    """The biopsies that have a density."""
+    import pandas as pd
+
+    return biopsies[pd.to_numeric(biopsies["til_density_per_mm2"], errors="coerce").notna()]
+
+
+def later_timepoints(biopsies: pd.DataFrame) -> list[str]:
+    """Time points after baseline, in order."""
+    return sorted(set(biopsies["timepoint"]) - {"baseline"}, key=order)
+
+
 def write_biopsies(inputs: Sequence[Path | str], out: Path, say: Callable[[str], object] = print) -> Path | None:
     """Pool the slides of a run and write `OUT/biopsies.csv`, if a manifest with `patient_id` is among its inputs.
 

@@ -11,23 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from tilscore.cohort.manifest.pool import later_timepoints, scored
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, to_scale
-from tilscore.inputs.words import order
 from tilscore.stats.twosample import rank_sum
 
 Floats = NDArray[np.float64]
 N_MIN_GROUP = 3
 """Fewer patients on one side tell nothing of a dependence."""
-
-
-def scored(biopsies: pd.DataFrame) -> pd.DataFrame:
-    """The biopsies that have a density."""
-    return biopsies[pd.to_numeric(biopsies["til_density_per_mm2"], errors="coerce").notna()]
-
-
-def later_timepoints(biopsies: pd.DataFrame) -> list[str]:
-    """Time points after baseline, in order."""
-    return sorted(set(biopsies["timepoint"]) - {"baseline"}, key=order)
 
 
 def missing_pairs(biopsies: pd.DataFrame) -> pd.DataFrame:

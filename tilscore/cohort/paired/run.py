@@ -9,10 +9,17 @@ from typing import Any
 import pandas as pd
 
 from tilscore.cohort.manifest.models import model_notes, pair_notes
-from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, scores_file, with_scores
+from tilscore.cohort.manifest.pool import (
+    later_timepoints,
+    pool_biopsies,
+    read_scores,
+    scored,
+    scores_file,
+    with_scores,
+)
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.paired.change import COLUMNS, adjustment, change_tests, detectable, with_multiplicity
-from tilscore.cohort.paired.missing import later_timepoints, missing_pairs, missing_tests, scored
+from tilscore.cohort.paired.missing import missing_pairs, missing_tests
 from tilscore.cohort.paired.model import FALLBACK, ModelResult, fit_model
 from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, shifts
 from tilscore.cohort.paired.reliable import add_adjusted

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, scores_file
+from tilscore.cohort.manifest.pool import later_timepoints, pool_biopsies, read_scores, scores_file
 from tilscore.cohort.manifest.read import read_manifest
-from tilscore.cohort.paired.missing import later_timepoints
 from tilscore.cohort.rank.cautions import add_cautions
 from tilscore.cohort.rank.centres import centre_notes, centre_table
 from tilscore.cohort.rank.expected import CHANGE_SIDES, LEVEL_SIDES
