@@ -71,8 +71,7 @@ def _add_simulate(parts: Verbs) -> None:
 
 def _add_analyse(parts: Verbs) -> None:
     verb = add_verb(parts, "analyse", "paired change, models and tables of a cohort")
-    verb.add_argument("manifest", type=Path, metavar="slides.csv", help=_MANIFEST_HELP)
-    verb.add_argument("--results", type=Path, required=True, help="results folder of `run`, or its scores.csv")
+    _manifest_and_results(verb)
     verb.add_argument("--out", type=out_path, required=True, metavar="COHORT", help="folder for tables and page")
     verb.add_argument("--measurement-sd", type=float, metavar="POINTS", help="known SD of repeated sTIL measurements")
     verb.add_argument("--config", type=Path, help="YAML with any other setting")
@@ -81,7 +80,7 @@ def _add_analyse(parts: Verbs) -> None:
 
 def _add_rank(parts: Verbs) -> None:
     verb = add_verb(parts, "rank", "how unusual each patient is, against a reference")
-    _scored(verb)
+    _score_options(verb)
     verb.add_argument("--reference", type=Path, help="biopsies.csv, its folder, or a manifest (default: the others)")
     verb.add_argument("--reference-results", type=Path, help="results, where the reference is a manifest")
     verb.add_argument("-n", type=int, default=10, help="patients on the shortlist (default: %(default)s)")
@@ -99,15 +98,14 @@ def _add_rank(parts: Verbs) -> None:
 
 def _add_reference(parts: Verbs) -> None:
     verb = add_verb(parts, "reference", "a cohort's scores without codes of patients, for `rank --reference` elsewhere")
-    verb.add_argument("manifest", type=Path, metavar="slides.csv", help=_MANIFEST_HELP)
-    verb.add_argument("--results", type=Path, required=True, help="results folder of `run`, or its scores.csv")
+    _manifest_and_results(verb)
     verb.add_argument("--out", type=out_path, required=True, metavar="reference.csv", help="file to write")
     verb.set_defaults(do=reference)
 
 
 def _add_assays(parts: Verbs) -> None:
     verb = add_verb(parts, "assays", "other measurements of the same patients, and what became of them")
-    _scored(verb)
+    _score_options(verb)
     verb.add_argument("--assays", type=Path, required=True, metavar="TABLE.csv", help="by patient_id and timepoint")
     verb.add_argument("--densities", nargs="*", default=[], metavar="COL", help="IHC cells/mm2 of the same block")
     verb.add_argument("--flags", nargs="*", default=[], metavar="COL", help="groups, such as mutations")
@@ -118,9 +116,13 @@ def _add_assays(parts: Verbs) -> None:
     verb.set_defaults(do=assays)
 
 
-def _scored(verb: argparse.ArgumentParser) -> None:
+def _manifest_and_results(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("manifest", type=Path, metavar="slides.csv", help=_MANIFEST_HELP)
     verb.add_argument("--results", type=Path, required=True, help="results folder of `run`, or its scores.csv")
+
+
+def _score_options(verb: argparse.ArgumentParser) -> None:
+    _manifest_and_results(verb)
     verb.add_argument("--out", type=out_path, required=True, metavar="COHORT", help="folder for the tables")
     verb.add_argument("--timepoint", default="baseline", help="whose biopsies count (default: %(default)s)")
     text = "TILs/mm2, sTIL area %%, or calibrated sTIL %% (default: %(default)s)"
@@ -207,7 +209,7 @@ def analyse(args: argparse.Namespace) -> int:
     cfg = load_config(AnalyseConfig, args.config) if args.config else AnalyseConfig()
     if args.measurement_sd is not None:
         cfg = replace(cfg, measurement_sd_points=args.measurement_sd)
-    return _told(analyse(args.manifest, args.results, args.out, cfg), args)
+    return _report(analyse(args.manifest, args.results, args.out, cfg), args)
 
 
 def rank(args: argparse.Namespace) -> int:
@@ -228,7 +230,7 @@ def rank(args: argparse.Namespace) -> int:
         by=args.by,
         adjust=args.adjust,
     )
-    return _told(found, args)
+    return _report(found, args)
 
 
 def reference(args: argparse.Namespace) -> int:
@@ -259,10 +261,10 @@ def assays(args: argparse.Namespace) -> int:
         survival=args.survival,
         km_groups=args.km_groups,
     )
-    return _told(found, args)
+    return _report(found, args)
 
 
-def _told(found: dict[str, Any], args: argparse.Namespace) -> int:
+def _report(found: dict[str, Any], args: argparse.Namespace) -> int:
     """Say what must be known about a result, and bring the cohort's page up to date where there is an analysis."""
     from tilscore.cohort.page import write_page
 

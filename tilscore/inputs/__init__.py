@@ -1,5 +1,6 @@
 """From what is typed to the slides of a run, and the words of a manifest."""
 
+from tilscore.inputs.lists import LARGEST_LIST_BYTES
 from tilscore.inputs.names import (
     LONGEST_ID,
     PICTURE_SUFFIXES,
@@ -9,7 +10,7 @@ from tilscore.inputs.names import (
     stem,
     unique_ids,
 )
-from tilscore.inputs.read import LARGEST_LIST_BYTES, LIST_SUFFIXES, RESULT_MARKS, read_inputs, slides_in
+from tilscore.inputs.read import LIST_SUFFIXES, RESULT_MARKS, read_inputs, slides_in
 
 __all__ = [
     "LARGEST_LIST_BYTES",

@@ -1,28 +1,22 @@
 """From what is typed to the slides of a run: files, folders, and CSV lists.
 
-A list has a header line with a column `path` (or `slide`) and, if wanted, `slide_id`, `mpp`, `roi`, `site`, `specimen`
-and `stain`; other columns are left alone, so that the manifest of a cohort is a list too, and those that no manifest
-has are named. Relative paths start at the folder of the list. A slide that does not exist is no error here: it becomes
-a failed slide of the run, and the others finish. Slides of another stain than H&E are passed over, and this is said.
+A slide that does not exist is no error here: it becomes a failed slide of the run, and the others finish. Slides of
+another stain than H&E are passed over, and this is said.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tilscore.errors import UsageError, printable
-from tilscore.inputs import words
+from tilscore.inputs.lists import Row, list_rows, mpp_given
 from tilscore.inputs.names import PICTURE_SUFFIXES, SLIDE_SUFFIXES, plain_and_hashed, unique_ids
-from tilscore.inputs.words import MISSING, advice, canonical, column_names, is_missing, is_scored, split_hint
+from tilscore.inputs.words import is_scored
 from tilscore.slide.base import SlideSpec
-from tilscore.slide.mpp import GIVEN_RANGE, number
 
 LIST_SUFFIXES = {".csv", ".tsv"}
 NO_LIST_SUFFIXES = {".txt", ".xlsx", ".xls", ".ods"}
@@ -38,24 +32,6 @@ NO_ARCHIVES = {
 """Folders that file servers and file systems keep for themselves: thumbnails, what was removed, old copies."""
 _LINKED = "not searched, for they are links to folders"
 _BESIDE = "not read, for they lie beside slides"
-LARGEST_LIST_BYTES = 1 << 28
-"""A list of a million slides has 100 MB."""
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One slide before its name is final; `where` is told in errors."""
-
-    path: Path
-    where: str
-    list: Path | None = None
-    """The list it is in; None = typed, or found in a folder."""
-    slide_id: str = ""
-    mpp: float | None = None
-    roi: Path | None = None
-    site: str = ""
-    specimen: str = ""
-    stain: str = ""
 
 
 def _aloud(text: str) -> None:
@@ -78,8 +54,8 @@ def read_inputs(
     UsageError : nothing to read, or a list that cannot be understood (with its line number).
     """
     if mpp is not None:
-        mpp = _mpp(str(mpp), "--mpp")
-    rows: list[_Row] = []
+        mpp = mpp_given(str(mpp), "--mpp")
+    rows: list[Row] = []
     unread: dict[str, list[Path]] = {_LINKED: [], _BESIDE: []}
     for item in inputs:
         rows += _rows(Path(item), unread, say)
@@ -97,7 +73,7 @@ def read_inputs(
     return [_spec(slide_id, row, _alias(slide_id, row, taken)) for slide_id, row in scored]
 
 
-def _ids(rows: list[_Row]) -> list[str]:
+def _ids(rows: list[Row]) -> list[str]:
     """Names of the slides; those of a list are the same whatever else is read, for its cohort knows them by name."""
     ids = [""] * len(rows)
     taken: dict[str, str] = {}
@@ -114,7 +90,7 @@ def _ids(rows: list[_Row]) -> list[str]:
     return ids
 
 
-def _alias(slide_id: str, row: _Row, taken: set[str]) -> str:
+def _alias(slide_id: str, row: Row, taken: set[str]) -> str:
     """The other name that a slide of no list can have in the results, where none of the run's slides has it."""
     if row.list is not None:
         return ""
@@ -123,12 +99,12 @@ def _alias(slide_id: str, row: _Row, taken: set[str]) -> str:
     return "" if alias.casefold() in taken else alias
 
 
-def _spec(slide_id: str, row: _Row, alias: str) -> SlideSpec:
+def _spec(slide_id: str, row: Row, alias: str) -> SlideSpec:
     told = {"site": row.site or None, "specimen": row.specimen or None}
     return SlideSpec(slide_id, row.path, row.mpp, row.roi, **told, alias=alias)
 
 
-def _say_skipped(ids: list[str], rows: list[_Row], say: Callable[[str], object]) -> None:
+def _say_skipped(ids: list[str], rows: list[Row], say: Callable[[str], object]) -> None:
     skipped = [f"{name} ({row.stain})" for name, row in zip(ids, rows, strict=True) if not is_scored(row.stain)]
     shown = ", ".join(skipped[:10]) + (f" and {len(skipped) - 10} more" if len(skipped) > 10 else "")
     say(f"tilscore: {len(skipped)} of {len(rows)} slides are not H&E and are not scored: {printable(shown, 500)}")
@@ -142,22 +118,22 @@ def _say_unread(unread: dict[str, list[Path]], read: set[Path], say: Callable[[s
             say(f"tilscore: {why} (name them to have them read): {printable(shown, 500)}")
 
 
-def _rows(item: Path, unread: dict[str, list[Path]], say: Callable[[str], object]) -> list[_Row]:
+def _rows(item: Path, unread: dict[str, list[Path]], say: Callable[[str], object]) -> list[Row]:
     if os.path.isdir(item) and item.suffix.lower() != ".zarr":
-        found = [_Row(path, str(path)) for path in slides_in(item, unread)]
+        found = [Row(path, str(path)) for path in slides_in(item, unread)]
         if not found:
             names = " ".join(sorted(SLIDE_SUFFIXES | PICTURE_SUFFIXES))
             raise UsageError("no slides in this folder", where=item, do=f"looked for {names}")
         return found
     if item.suffix.lower() in LIST_SUFFIXES:
-        listed = list(_list_rows(item, say))
+        listed = list(list_rows(item, say))
         if not listed:
             raise UsageError("list names no slide", where=item, do="every line below the first names one")
         return listed
     if item.suffix.lower() in NO_LIST_SUFFIXES:
         do = "save it as CSV, with a header line and a column 'path'"
         raise UsageError("no slide, and a list is a CSV file", where=item, found=item.suffix, do=do)
-    return [_Row(item, str(item))]
+    return [Row(item, str(item))]
 
 
 def slides_in(folder: Path, unread: dict[str, list[Path]] | None = None) -> list[Path]:
@@ -190,111 +166,9 @@ def slides_in(folder: Path, unread: dict[str, list[Path]] | None = None) -> list
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 
-def _list_rows(path: Path, say: Callable[[str], object]) -> Iterator[_Row]:
-    said, text = split_hint(_read_text(path))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text, said), strict=True)
-    try:
-        header = column_names(next(reader))
-        _check_columns(path, header, say)
-        for values in reader:
-            if any(value.strip() for value in values):
-                yield _row(path, reader.line_num + bool(said), header, values)
-    except csv.Error as err:
-        raise UsageError(
-            "list cannot be understood", where=f"{path} line {reader.line_num + bool(said)}", found=err
-        ) from err
-
-
-def _read_text(path: Path) -> str:
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_LIST_BYTES:
-            raise UsageError("not a list of slides", where=path, found=f"{status.st_size} bytes", do="give a CSV file")
-        data = path.read_bytes()
-    except (OSError, ValueError) as err:
-        raise UsageError("list cannot be read", where=path, found=printable(err, 120), do="check the path") from err
-    encodings = ["utf-16"] if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ["utf-8-sig", "cp1252", "latin-1"]
-    for encoding in encodings:
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text and text.strip():
-            return text
-    what = "list is not plain text" if data.strip() else "list is empty"
-    raise UsageError(what, where=path, do="save it as CSV in UTF-8, with a header line and a column 'path'")
-
-
-def _delimiter(path: Path, text: str, said: str = "") -> str:
-    """The separator under which the first line names a column of paths; `said`, where the file tells it."""
-    first = io.StringIO(text, newline="").readline()
-    for delimiter in said or ",;\t":
-        if "path" in column_names(name.strip().strip('"') for name in first.split(delimiter)):
-            return delimiter
-    raise UsageError(
-        "list has no column 'path'",
-        where=f"{path} line 1",
-        found=text[:500].partition("\n")[0].strip(),
-        do="the first line names the columns, separated by commas: path, and if wanted slide_id, mpp, roi",
-    )
-
-
-def _check_columns(path: Path, header: list[str], say: Callable[[str], object]) -> None:
-    for name in ("path", "slide_id", "mpp", "roi", "site", "specimen", "stain"):
-        if header.count(name) > 1:
-            raise UsageError(f"column {name!r} is there twice", where=f"{path} line 1", do="rename one of them")
-    others = [name for name in dict.fromkeys(header) if name and name not in words.COLUMNS]
-    shown = ", ".join(others[:10]) + (f" and {len(others) - 10} more" if len(others) > 10 else "")
-    if others:
-        say(f"tilscore: {path}: columns that are not read: {printable(shown, 500)}")
-
-
-def _row(path: Path, line: int, header: list[str], values: list[str]) -> _Row:
-    where = f"{path} line {line}"
-    if len(values) > len(header) and any(value.strip() for value in values[len(header) :]):
-        do = "put names that contain the separator in double quotes"
-        raise UsageError(f"{len(values)} values for {len(header)} columns", where=where, do=do)
-    cells = {name: value.strip() for name, value in zip(header, values, strict=False)}
-    if not cells.get("path"):
-        raise UsageError("no path", where=where, do="every line names a slide")
-    mpp, roi, stain = (cells.get(name, "") for name in ("mpp", "roi", "stain"))
-    return _Row(
-        path=_beside(path, cells["path"]),
-        where=where,
-        list=path,
-        slide_id=cells.get("slide_id", ""),
-        mpp=None if mpp.casefold() in MISSING - {"nan"} else _mpp(mpp, f"{where} column 'mpp'"),
-        roi=None if is_missing(roi) else _beside(path, roi),
-        site=_word("site", cells, where),
-        specimen=_word("specimen", cells, where),
-        stain="" if is_missing(stain) else stain,
-    )
-
-
-def _word(column: str, cells: dict[str, str], where: str) -> str:
-    text = cells.get(column, "")
-    word = canonical(column, text)
-    if word is None:
-        raise UsageError(f"unknown {column}", where=f"{where} column {column!r}", found=text, do=advice(column, text))
-    return word
-
-
-def _beside(path: Path, name: str) -> Path:
-    return Path(os.path.normpath(path.parent / name))
-
-
-def _mpp(text: str, where: str) -> float:
-    value = number(text)
-    if value is None or not GIVEN_RANGE[0] <= value <= GIVEN_RANGE[1]:
-        do = "write a number with a decimal point, e.g. 0.25 for a 40x scan, or leave it out"
-        what = f"mpp must be a number from {GIVEN_RANGE[0]} to {GIVEN_RANGE[1]} um/px"
-        raise UsageError(what, where=where, found=text, do=do)
-    return value
-
-
-def _without_repeats(rows: Iterable[_Row]) -> list[_Row]:
+def _without_repeats(rows: Iterable[Row]) -> list[Row]:
     """Rows in order; a slide that is typed twice counts once, one that is listed twice is an error."""
-    seen: dict[tuple[str, str], _Row] = {}
+    seen: dict[tuple[str, str], Row] = {}
     for row in rows:
         key = (os.path.abspath(row.path), row.slide_id)
         first = seen.setdefault(key, row)
