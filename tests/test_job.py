@@ -18,8 +18,8 @@ from filelock import FileLock
 from tilscore import __version__
 from tilscore.cli import main
 from tilscore.errors import OutputError
-from tilscore.job import STAGES
 from tilscore.pipeline import process
+from tilscore.results.artefacts import STAGES
 from tilscore.run import Run
 from tilscore.slide import SlideSpec
 

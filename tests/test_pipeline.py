@@ -20,11 +20,11 @@ import pytest
 from tilscore import NOTE, __version__, cli
 from tilscore.cells import read_cells
 from tilscore.cli import main
-from tilscore.job import ARTEFACTS
 from tilscore.modelstore import list_models
 from tilscore.overlay.slidepanel import area_text
 from tilscore.phantom import PhantomConfig, write_phantom
 from tilscore.raster import MADE_BY
+from tilscore.results.artefacts import ARTEFACTS
 from tilscore.results.provenance import settings_of
 
 COLUMNS = (

@@ -13,7 +13,6 @@ import json
 import time
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ import numpy as np
 from tilscore import __version__
 from tilscore.cells import Cells, read_cells, write_cells
 from tilscore.config import as_values
-from tilscore.errors import DataError, OutputError
+from tilscore.errors import DataError
 from tilscore.files import sha256, write_json
 from tilscore.infer import infer_slide
 from tilscore.info import describe, versions
@@ -31,6 +30,7 @@ from tilscore.overlay import Title, compose, draw_panels, write_overlay, write_r
 from tilscore.qupath.cells import write_cells_geojson
 from tilscore.qupath.roi import Polygon, read_areas
 from tilscore.raster import Raster, fill_polygons, read_raster, write_raster
+from tilscore.results.artefacts import ARTEFACTS, CELLS_GEOJSON, STAGES, remove_artefacts
 from tilscore.results.owners import full_path
 from tilscore.results.provenance import read_notes, settings_of, version_of
 from tilscore.results.table import update_scores
@@ -42,16 +42,6 @@ from tilscore.spatial import spatial_statistics, write_spatial
 from tilscore.stain import read_stain
 from tilscore.tissue import find_tissue
 
-ARTEFACTS = {
-    "tissue": ("tissue.tif",),
-    "infer": ("stain.json", "regions.tif", "cells.parquet"),
-    "score": ("score.json", "parts.tif", "spatial.json"),
-    "overlay": ("overlay.png", "report.html"),
-}
-_GEOJSON = "cells.geojson.gz"
-EXTRAS = {"infer": (_GEOJSON,)}
-"""Written on request."""
-STAGES = tuple(ARTEFACTS)
 _NOTES = {"infer": ("model", "infer")}
 """What a stage notes besides its settings and its time."""
 
@@ -146,24 +136,33 @@ class SlideJob:
         """Draw what was found."""
         cells, regions, _ = self._artefacts()
         score, parts = read_score(self.folder / "score.json"), read_raster(self.folder / "parts.tif")
-        evaluable = score.status == "ok"
         cfg = self.run.cfg.overlay
         threshold = self.notes.get("infer", {}).get("til_threshold")
         if cfg.fields.prob_threshold is None and threshold is not None:
             cfg = replace(cfg, fields=replace(cfg.fields, prob_threshold=threshold))
-        shown, lowest = as_regions(parts, regions), float(score.constants.get("min_prob", 0.0))
-        how: dict[str, Any] = {"bed": bed_of(parts), "evaluable": evaluable, "cores": score.cores, "min_prob": lowest}
         drawn = self._drawn(regions)
-        how |= {"left_out": left_out_of(parts), "given": drawn.get("roi"), "tls": drawn.get("tls")}
-        how["aggregates"] = score.aggregates
-        panels = draw_panels(self.slide, cells, shown, as_tissue(parts), cfg, **how)
+        panels = draw_panels(
+            self.slide,
+            cells,
+            as_regions(parts, regions),
+            as_tissue(parts),
+            cfg,
+            bed=bed_of(parts),
+            evaluable=score.status == "ok",
+            min_prob=float(score.constants.get("min_prob", 0.0)),
+            cores=score.cores,
+            left_out=left_out_of(parts),
+            given=drawn.get("roi"),
+            aggregates=score.aggregates,
+            tls=drawn.get("tls"),
+        )
         ident = self.notes.get("model", {}).get("ident", "unknown")
         title = Title(self.spec.slide_id, ident, self.slide.mpp, self.slide.mpp_source)
         write_overlay(self.folder / "overlay.png", compose(panels, score, title, cfg))
         write_report(self.folder / "report.html", panels, score, title, self.notes)
 
     def _write_geojson(self, cells: Cells) -> None:
-        write_cells_geojson(self.folder / _GEOJSON, cells, self.slide.level0, self.slide.bounds_um)
+        write_cells_geojson(self.folder / CELLS_GEOJSON, cells, self.slide.level0, self.slide.bounds_um)
 
     def _artefacts(self) -> tuple[Cells, Raster, Raster]:
         return (
@@ -209,8 +208,8 @@ class SlideJob:
     def resume(self) -> tuple[dict[str, Any], bool]:
         """Run the stages that are not done with these settings; the row, and whether there were none."""
         self._check(STAGES)
-        todo = STAGES[next((i for i, stage in enumerate(STAGES) if not self._stands(stage)), len(STAGES)) :]
-        if self.run.geojson and "infer" not in todo and not (self.folder / _GEOJSON).exists():
+        todo = STAGES[next((i for i, stage in enumerate(STAGES) if not self._is_done(stage)), len(STAGES)) :]
+        if self.run.geojson and "infer" not in todo and not (self.folder / CELLS_GEOJSON).exists():
             self._write_geojson(read_cells(self.folder / "cells.parquet"))
         return (self.do(todo) if todo else self.row()), not todo
 
@@ -250,7 +249,7 @@ class SlideJob:
             if self.run.cfg.score.calibration is not None:
                 read_calibration(self.run.cfg.score.calibration)
 
-    def _stands(self, stage: str) -> bool:
+    def _is_done(self, stage: str) -> bool:
         """Whether what a stage made is there, of this slide, with this model and these settings."""
         there = all((self.folder / name).exists() for name in ARTEFACTS[stage])
         return there and self._same_slide and self.notes.get("made_with", {}).get(stage) == self._made_with(stage)
@@ -277,22 +276,3 @@ class SlideJob:
             for name in _NOTES.get(later, ()):
                 self.notes.pop(name, None)
         write_json(self.folder / "provenance.json", self.notes)
-
-
-def remove_artefacts(folder: Path, stage: str) -> None:
-    """Remove what `stage` and the stages after it wrote before: no old number stands beside a new one.
-
-    Raises
-    ------
-    OutputError : they cannot be removed.
-    """
-    try:
-        for later in STAGES[STAGES.index(stage) :]:
-            for name in (*ARTEFACTS[later], *EXTRAS.get(later, ())):
-                (folder / name).unlink(missing_ok=True)
-        for beside in folder.glob(".[0-9]*.*"):  # a file that a killed run was writing
-            beside.unlink(missing_ok=True)
-    except OSError as err:
-        raise OutputError(
-            "cannot be removed", where=folder, found=err.strerror, do="check the folder's rights"
-        ) from err

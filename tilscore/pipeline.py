@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from tilscore.errors import OutputError, TilscoreError, UsageError, printable
 from tilscore.files import check_can_replace, write_json
-from tilscore.job import STAGES, SlideJob, remove_artefacts
+from tilscore.job import SlideJob
+from tilscore.results.artefacts import STAGES, remove_artefacts
 from tilscore.results.owners import full_path, settled
 from tilscore.results.table import summary, update_scores
 from tilscore.run import Run
@@ -51,7 +52,7 @@ def process(
 
     Parameters
     ----------
-    specs : as `inputs.read_inputs` gives them. stages : one or several of `job.STAGES`, in their order.
+    specs : as `inputs.read_inputs` gives them. stages : one or several of `results.artefacts.STAGES`, in their order.
     resume : run only what is not done with these settings. say : is told one line a slide.
 
     Raises

@@ -126,7 +126,7 @@ def _add_phantom(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Slides in, scores out."""
-    from tilscore.job import STAGES
+    from tilscore.results.artefacts import STAGES
 
     return _stages(args, STAGES, resume=args.resume)
 

@@ -1,1 +1,1 @@
-"""The folder of results: its table of scores, what made each score, and which slide each of its folders is of."""
+"""The folder of results: its table of scores; of each slide the files, what made them, and whose they are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from tilscore.labels import Region
 from tilscore.masks import Mask
 from tilscore.raster import Raster, in_mask
 from tilscore.score.parts import Part, Parts, histogram
+from tilscore.space import Grid
 
 Floats = NDArray[np.floating[Any]]
 
@@ -114,19 +115,17 @@ def _taken_back(part: Part) -> tuple[Any, ...] | None:
     return (slice(None), slice(None)) if part in _AS_STROMA else None
 
 
-def _without(line: Line, more_px: int, more_tils: int, stroma_px: int, n_tils: int, grid: Any) -> Line:
+def _without(line: Line, more_px: int, more_tils: int, stroma_px: int, n_tils: int, grid: Grid) -> Line:
     mm2 = (stroma_px + more_px) * grid.pixel_mm2
-    return Line(
-        **asdict(line)
-        | {
-            "stroma_mm2": abs(more_px) * grid.pixel_mm2,
-            "n_stroma_tils": abs(more_tils),
-            "score_without_this_exclusion": (n_tils + more_tils) / mm2 if mm2 > 0 else None,
-        }
+    return replace(
+        line,
+        stroma_mm2=abs(more_px) * grid.pixel_mm2,
+        n_stroma_tils=abs(more_tils),
+        score_without_this_exclusion=(n_tils + more_tils) / mm2 if mm2 > 0 else None,
     )
 
 
-def _flagged(n_px: int, n_tils: int, grid: Any) -> Line:
+def _flagged(n_px: int, n_tils: int, grid: Grid) -> Line:
     meaning = MEANING[Part.AGGREGATE] + ": counted; the last column is the score if they were not"
     return Line("aggregate_flagged", "flagged", meaning, n_px * grid.pixel_mm2, n_px, n_tils)
 

@@ -10,7 +10,7 @@ quantiles. `scripts/check_coverage.py` shows how often it holds the truth.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,21 +77,22 @@ class Interval:
 
     low: float | None
     high: float | None
-    sd: float | None
-    level: float
-    block_um: float | None
-    correlation_um: float | None
-    n_blocks: int
-    n_draws: int
-    method: str
+    sd: float | None = None
+    level: float = LEVEL
+    block_um: float | None = None
+    correlation_um: float | None = None
+    n_blocks: int = 0
+    n_draws: int = 0
+    method: str = "none"
     estimate: float | None = None
     df: float | None = None
     note: str = ""
 
     def scaled(self, factor: float) -> Interval:
         """The interval of `factor` times the quantity, e.g. of the sTIL area % from that of the density."""
-        values = {k: None if (v := getattr(self, k)) is None else v * factor for k in ("low", "high", "sd", "estimate")}
-        return Interval(**{**self.__dict__, **values})
+        names = ("low", "high", "sd", "estimate")
+        scaled: dict[str, Any] = {k: None if (v := getattr(self, k)) is None else v * factor for k in names}
+        return replace(self, **scaled)
 
     def as_values(self) -> dict[str, Any]:
         """Plain values for a file, rounded to what they are worth."""
@@ -130,14 +131,14 @@ def density_interval(
         raise ValueError("x_um, y_um and prob must be equally long, and prob in 0 to 1")
     lattice = _Lattice.of(stroma, grid, cfg.lattice_um)
     if lattice is None:
-        return _none("no evaluable stroma")
+        return Interval(None, None, note="no evaluable stroma")
     cell, inside = lattice.cell_of(x, y, stroma, grid)
     weight = weight[inside]
     count, doubt = (lattice.summed(cell, w) for w in (weight, weight * (1 - weight)))
     n, area = float(count.sum()), float(lattice.area_mm2.sum())
     if n == 0:
         low, high = (v / area for v in poisson_limits(0, LEVEL))
-        return Interval(low, high, None, LEVEL, None, None, 0, 0, "exact", 0.0, None, "no TILs: Poisson limit")
+        return Interval(low, high, method="exact", estimate=0.0, note="no TILs: Poisson limit")
     fit = fit_correlogram(count, lattice.area_mm2, lattice.side_um, self_pairs=float((weight**2).sum()))
     boot = _bootstrap(count, doubt, lattice, fit, cfg, seed)
     variance = max(n / area**2 + fit.clustered_var, boot.variance)
@@ -171,7 +172,7 @@ def share_interval(
     cfg = cfg or IntervalConfig()
     lattice = _Lattice.of(stroma, grid, cfg.lattice_um)
     if lattice is None:
-        return _none("no evaluable stroma")
+        return Interval(None, None, note="no evaluable stroma")
     hit = lattice.summed_mask(covered & stroma, grid)
     area = float(lattice.area_mm2.sum())
     share = min(float(hit.sum()) / area, 1.0)
@@ -181,12 +182,12 @@ def share_interval(
     boot = _bootstrap(hit, np.zeros_like(hit), lattice, fit, cfg, seed)
     if share == 0 and area_per_til_um2 is not None:
         high = 1 - math.exp(-poisson_limits(0, LEVEL)[1] / area * area_per_til_um2 / 1e6)
-        return Interval(0.0, 100 * high, None, LEVEL, None, None, 0, 0, "exact", 0.0, None, "no TILs: Poisson limit")
+        return Interval(0.0, 100 * high, method="exact", estimate=0.0, note="no TILs: Poisson limit")
     if share in (0.0, 1.0):
         low, high = binomial_limits(share * boot.n_blocks, boot.n_blocks, LEVEL)
         note = "all or nothing is covered: binomial limit over the blocks"
-        got = (100 * low, 100 * high, None, LEVEL, boot.block_um, None, boot.n_blocks, 0)
-        return Interval(*got, "exact", 100 * share, None, note)
+        over: dict[str, Any] = {"block_um": boot.block_um, "n_blocks": boot.n_blocks}
+        return Interval(100 * low, 100 * high, **over, method="exact", estimate=100 * share, note=note)
     variance = max(fit.clustered_var, boot.variance)
     df = max(cfg.df_per_patch * fit.n_patches, cfg.min_df)
     low, high = logit_limits(share, math.sqrt(variance), df=df, level=LEVEL)
@@ -289,9 +290,6 @@ def _made(
     few = boot.n_draws == 0
     note = f"fewer than {cfg.min_blocks} blocks: variance from the fitted covariance" if few else ""
     method = "covariance" if few else "block_bootstrap"
-    shape = (LEVEL, boot.block_um, fit.length_um, boot.n_blocks, boot.n_draws)
-    return Interval(low, high, sd, *shape, method, estimate, df, note)
-
-
-def _none(note: str) -> Interval:
-    return Interval(None, None, None, LEVEL, None, None, 0, 0, "none", None, None, note)
+    blocks: dict[str, Any] = {"block_um": boot.block_um, "n_blocks": boot.n_blocks, "n_draws": boot.n_draws}
+    how: dict[str, Any] = {"method": method, "df": df, "note": note}
+    return Interval(low, high, sd, correlation_um=fit.length_um, estimate=estimate, **blocks, **how)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -90,7 +90,7 @@ class Recount:
         """Every number of the score with its terms."""
         made = [*self._densities(), self._infiltrated(), *self._itils(), self._calibrated()]
         bounds = [(self.score.bound(n.name, "low"), self.score.bound(n.name, "high")) for n in made]
-        return [Number(**{**n.__dict__, "interval": b}) for n, b in zip(made, bounds, strict=True)] + self._compat()
+        return [replace(n, interval=b) for n, b in zip(made, bounds, strict=True)] + self._compat()
 
     def _number(self, name: str, unit: str, formula: str, terms: str, again: float | None, **more: Any) -> Number:
         return Number(name, unit, formula, terms, again, getattr(self.score, name), **more)

@@ -74,27 +74,27 @@ def score_with_parts(
     """
     cfg, drawn = cfg or ScoreConfig(), drawn or {}
     _check(cells, regions, tissue)
-    where, how = rules(site, specimen)
+    site_rule, specimen_rule = rules(site, specimen)
     roi = drawn.get("roi")
-    bed = cfg.bed if roi is not None else bed_rules(cfg.bed, where)
+    bed = cfg.bed if roi is not None else bed_rules(cfg.bed, site_rule)
     given = given if roi is None else roi
     parts = divide(regions, tissue, cfg, bed, given=given, drawn=drawn, box=box)
     if bed.inside_only:
         given = None  # the bed was found
-    tils, parts, packed = _counted(cells, parts, drawn, cfg, cell_areas_um2)
-    why = (how.code,) if not how.evaluable else _why_not(parts, cfg, given)
+    tils, parts, aggregates = _counted(cells, parts, drawn, cfg, cell_areas_um2)
+    why = (specimen_rule.code,) if not specimen_rule.evaluable else _not_evaluable(parts, cfg, given)
     cores = find_cores(tissue, cfg.cores)
-    head = _head(tils, parts, packed, cfg, tls=drawn.get("tls"), scored=not why)
+    head = _head(tils, parts, aggregates, cfg, tls=drawn.get("tls"), scored=not why)
     head |= {"site": site, "specimen": specimen, "notes": _notes(site, specimen, cell_areas_um2 is not None, cfg)}
     head["n_cores"] = len(cores)
     head["constants"]["bed"] = "given" if given is not None else as_values(bed)
-    warned = (where.code,) if where.code else ()
+    warned = (site_rule.code,) if site_rule.code else ()
     if why:
         return Scored(Score(status="not_evaluable", reasons=(*why, *flags, *warned), **_NO_NUMBERS, **head), parts)
     numbers, doubts = _scored(cells, tils, parts, cores, cfg)
     head["constants"] |= numbers.pop("constants")
-    n_packed = sum(one["n_tils"] for one in head["aggregates"])
-    reasons = (*flags, *_small_or_packed(parts, n_packed, cfg, given), *doubts, *warned)
+    n_in_aggregates = sum(one["n_tils"] for one in head["aggregates"])
+    reasons = (*flags, *_cautions(parts, n_in_aggregates, cfg, given), *doubts, *warned)
     return Scored(Score(status="ok", reasons=reasons, **numbers, **head), parts)
 
 
@@ -129,22 +129,22 @@ def _counted(
     keep = (cells.label == Cell.INFLAMMATORY) & (cells.prob >= cfg.min_prob)
     areas = None if cell_areas_um2 is None else np.asarray(cell_areas_um2, np.float64)[keep]
     tils = Tils.of(cells[keep], parts, areas)
-    packed = _packed(tils, parts, drawn, cfg)
-    if cfg.aggregates.exclude and packed.any():
-        parts = replace(parts, values=np.where(packed, np.uint8(Part.AGGREGATE), parts.values))
+    aggregates = _aggregates(tils, parts, drawn, cfg)
+    if cfg.aggregates.exclude and aggregates.any():
+        parts = replace(parts, values=np.where(aggregates, np.uint8(Part.AGGREGATE), parts.values))
         tils = Tils.of(cells[keep], parts, areas)
-    return tils, parts, packed
+    return tils, parts, aggregates
 
 
-def _packed(tils: Tils, parts: Parts, drawn: Drawn, cfg: ScoreConfig) -> Mask:
+def _aggregates(tils: Tils, parts: Parts, drawn: Drawn, cfg: ScoreConfig) -> Mask:
     """[h w] bool: lymphoid aggregates in evaluable stroma, found and drawn."""
     stroma = parts.stroma()
     near = tils.of_part(Part.STROMA, Part.TUMOUR)
-    packed = find_aggregates(near.x_um, near.y_um, stroma, parts.grid, cfg.aggregates)
-    return packed | (stroma & drawn["tls"]) if "tls" in drawn else packed
+    aggregates = find_aggregates(near.x_um, near.y_um, stroma, parts.grid, cfg.aggregates)
+    return aggregates | (stroma & drawn["tls"]) if "tls" in drawn else aggregates
 
 
-def _why_not(parts: Parts, cfg: ScoreConfig, given: Mask | None) -> tuple[str, ...]:
+def _not_evaluable(parts: Parts, cfg: ScoreConfig, given: Mask | None) -> tuple[str, ...]:
     """Codes of what makes a score impossible; empty where it is possible."""
     if parts.tissue_mm2 == 0:
         return ("no_tissue",)
@@ -178,17 +178,17 @@ def _necrosis_px(parts: Parts) -> int:
 
 
 def _head(
-    tils: Tils, parts: Parts, packed: Mask, cfg: ScoreConfig, *, tls: Mask | None, scored: bool
+    tils: Tils, parts: Parts, aggregates: Mask, cfg: ScoreConfig, *, tls: Mask | None, scored: bool
 ) -> dict[str, Any]:
     """Areas and their account, which every slide has."""
-    flagged = packed if packed.any() and not cfg.aggregates.exclude else None
+    flagged = aggregates if aggregates.any() and not cfg.aggregates.exclude else None
     return {
         "stroma_mm2": parts.mm2(Part.STROMA),
         "tumour_mm2": parts.mm2(Part.TUMOUR),
         "tissue_mm2": parts.tissue_mm2,
         "area_account_mm2": area_account(parts),
         "account": account(parts, tils.x_um, tils.y_um, aggregates=flagged, scored=scored),
-        "aggregates": describe_aggregates(packed, parts.grid, tils.x_um, tils.y_um, tls),
+        "aggregates": describe_aggregates(aggregates, parts.grid, tils.x_um, tils.y_um, tls),
         "constants": _constants(cfg) | {"region_mpp": parts.grid.mpp, "slide_mm2": parts.slide_mm2},
     }
 
@@ -226,11 +226,11 @@ def _scored(
     return numbers.values | made, doubts
 
 
-def _small_or_packed(parts: Parts, n_packed: int, cfg: ScoreConfig, given: Mask | None) -> tuple[str, ...]:
-    """Codes of what to know about the tissue under a score, of whose TILs `n_packed` lie in lymphoid aggregates."""
+def _cautions(parts: Parts, n_in_aggregates: int, cfg: ScoreConfig, given: Mask | None) -> tuple[str, ...]:
+    """Codes of what to know about the tissue under a score; `n_in_aggregates` of its TILs lie in aggregates."""
     tumour_mm2 = parts.mm2(Part.TUMOUR)
     facts = {
-        "lymphoid_aggregates": n_packed > 0 and not cfg.aggregates.exclude,
+        "lymphoid_aggregates": n_in_aggregates > 0 and not cfg.aggregates.exclude,
         "little_tumour": given is None and tumour_mm2 < cfg.little_tumour_mm2,
         "no_tumour_in_area": given is not None and tumour_mm2 < cfg.min_tumour_mm2,
         "little_stroma": parts.mm2(Part.STROMA) < cfg.little_stroma_mm2,
