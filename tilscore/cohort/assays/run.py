@@ -221,19 +221,19 @@ def _survival(
 
 
 def _counts(whole: pd.DataFrame, other: Assays) -> dict[str, int]:
-    asked = set(other.table["patient_id"])
+    with_assays = set(other.table["patient_id"])
     return {
         "n_patients_scored": len(whole),
-        "n_patients_with_assays": len(asked),
-        "n_patients_joined": int(whole.index.isin(asked).sum()),
+        "n_patients_with_assays": len(with_assays),
+        "n_patients_joined": int(whole.index.isin(with_assays).sum()),
         "n_assays": len(other.columns),
     }
 
 
 def _notes(whole: pd.DataFrame, block: dict[str, pd.DataFrame], other: Assays, timepoint: str) -> list[str]:
     notes = []
-    asked = set(other.table["patient_id"])
-    without = len(asked - set(whole.index))
+    with_assays = set(other.table["patient_id"])
+    without = len(with_assays - set(whole.index))
     if without:
         notes.append(f"{without} patients of the assays have no score at this time point and are in no test.")
     if other.has_block:

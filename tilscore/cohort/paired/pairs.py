@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from tilscore.cohort.manifest.pool import MADE_WITH, MIXED
+from tilscore.cohort.manifest.pool import MADE_WITH, MIXED, scored
 from tilscore.config import check_ranges
 from tilscore.errors import ConfigError
 from tilscore.inputs.words import order
@@ -108,9 +108,9 @@ def build_pairs(biopsies: pd.DataFrame, cfg: AnalyseConfig, measures: Sequence[M
     DataFrame : the sampling of both biopsies (`_before`, `_after`), what scored them, and for each measure
     its values, delta with interval and reliable-change index.
     """
-    scored = biopsies[pd.to_numeric(biopsies["til_density_per_mm2"], errors="coerce").notna()]
-    before = scored[scored["timepoint"] == "baseline"].drop(columns="timepoint")
-    after = scored[scored["timepoint"] != "baseline"]
+    have = scored(biopsies)
+    before = have[have["timepoint"] == "baseline"].drop(columns="timepoint")
+    after = have[have["timepoint"] != "baseline"]
     both = before.merge(after, on="patient_id", suffixes=("_before", "_after"), validate="one_to_many")
     out = pd.DataFrame({"patient_id": both["patient_id"], "timepoint": both["timepoint"]})
     for name in ("centre", "arm", "response"):
