@@ -20,7 +20,7 @@ import tilscore
 from tilscore.cohort.agreement.text import draw
 from tilscore.cohort.assays import assays
 from tilscore.cohort.page import write_page
-from tilscore.cohort.page.style import inline, make_svg, new_figure, time_name
+from tilscore.cohort.page.style import inline, make_svg, new_figure
 from tilscore.cohort.page.text import (
     estimate_text,
     factors,
@@ -30,6 +30,7 @@ from tilscore.cohort.page.text import (
     prose,
     ratio_text,
     reason_words,
+    time_name,
 )
 from tilscore.cohort.paired import analyse
 from tilscore.cohort.rank import rank

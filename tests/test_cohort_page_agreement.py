@@ -13,7 +13,7 @@ from pages import Page
 from tilscore.cohort.agreement.agree import agree
 from tilscore.cohort.agreement.text import show
 from tilscore.cohort.page import write_page
-from tilscore.cohort.page.agreetables import agreement_sheets
+from tilscore.cohort.page.agreetables import agreement_tables
 from tilscore.cohort.paired import analyse
 from tilscore.cohort.simulate.cohort import SimulateConfig, write_simulation
 
@@ -62,7 +62,7 @@ def test_every_figure_of_agree_is_in_a_table(out: Path) -> None:
 
 def test_a_text_without_tables_stays_a_text(out: Path, tmp_path: Path) -> None:
     """What an earlier version left behind may have no JSON."""
-    assert agreement_sheets({"notes": [], "by_reader": [], "loo_ccc": 0.5})[0].lines[0].cells[1] == "0.500"
+    assert agreement_tables({"notes": [], "by_reader": [], "loo_ccc": 0.5})[0].lines[0].cells[1] == "0.500"
     (out / "agreement" / "agreement.json").rename(tmp_path / "agreement.json")
     html = write_page(out).read_text(encoding="utf-8")
     (tmp_path / "agreement.json").rename(out / "agreement" / "agreement.json")

@@ -13,7 +13,7 @@ from pages import Page
 
 from tilscore.cohort.assays import assays
 from tilscore.cohort.page import write_page
-from tilscore.cohort.page.assaytables import assay_sheets
+from tilscore.cohort.page.assaytables import assay_tables
 from tilscore.cohort.page.text import items
 from tilscore.cohort.paired import analyse
 from tilscore.cohort.rank import rank
@@ -91,7 +91,7 @@ def test_methods_tell_what_was_done(out: Path, page: Page) -> None:
 def test_assays_are_told_with_their_intervals(out: Path) -> None:
     """The page holds the figures of the tables, in their order, and no column of theirs twice."""
     held = json.loads((out / "assays.json").read_text(encoding="utf-8"))
-    sheets = {sheet.csv + str(i): sheet for i, sheet in enumerate(assay_sheets(held))}
+    sheets = {sheet.csv + str(i): sheet for i, sheet in enumerate(assay_tables(held))}
     spearman = [r for r in held["tests"] if r["family"] == "spearman"]
     assert [line.cells[0] for line in sheets["assays0"].lines] == [r["assay"] for r in spearman]
     for line, r in zip(sheets["assays0"].lines, spearman, strict=True):
@@ -107,13 +107,13 @@ def test_assays_that_could_not_be_tested_say_why() -> None:
     few: dict[str, object] = {"status": "not_evaluable", "reason": "too_few: 4 patients, 10 are needed"}
     tests = [few | {"assay": name, "family": "spearman", "n": 4.0, "estimate": None} for name in ("cd3", "cd8")]
     tests.append({"assay": "os", "family": "log_rank", "n": None, "status": "not_evaluable", "reason": "no time"})
-    shown, survival = assay_sheets({"tests": tests, "km": [], "cox": None})
+    shown, survival = assay_tables({"tests": tests, "km": [], "cox": None})
     assert [line.cells[:3] for line in shown.lines] == [["cd3", "4", "-"], ["cd8", "4", "-"]]
     assert [line.said for line in shown.lines] == [[], []], "said once, beneath the table"
     assert shown.note.startswith("Not evaluable: too few (4 patients, 10 are needed).")
     assert list(survival.lines[0].said) == ["Log-rank test not evaluable: no time."]
     tests[0] |= {"status": "ok", "estimate": 0.5, "low": 0.1, "high": None, "p": 0.03, "p_bh": 0.06}
-    (made, other), *_ = (sheet.lines for sheet in assay_sheets({"tests": tests}))
+    (made, other), *_ = (sheet.lines for sheet in assay_tables({"tests": tests}))
     assert made.cells[2:5] == ["0.50 (0.10 to no limit)", "0.030", "0.060"]
     assert (list(made.said), len(other.said)) == ([], 1)
 
@@ -121,9 +121,9 @@ def test_assays_that_could_not_be_tested_say_why() -> None:
 def test_groups_are_told_whole_whatever_their_names() -> None:
     named = "grade 3; no special type: mixed: median 61.5 (n 9); H1047R; kinase: median 1.2e+04 (n 41)"
     tests = [{"assay": "type", "family": "group", "groups": named, "n": 50, "status": "ok"}]
-    (sheet,) = assay_sheets({"tests": tests})
+    (sheet,) = assay_tables({"tests": tests})
     assert sheet.lines[0].cells[1] == ["grade 3; no special type: mixed: median 61.5 (n 9)", named.split("(n 9); ")[1]]
-    (other,) = assay_sheets({"tests": [tests[0] | {"groups": "as another version said it"}]})
+    (other,) = assay_tables({"tests": [tests[0] | {"groups": "as another version said it"}]})
     assert other.lines[0].cells[1] == "as another version said it", "not an empty cell"
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tilscore.cohort.rank.expected import fit_expected
+from tilscore.cohort.rank.regression import fit_robust
 from tilscore.stats.percentile import median_and_spread, place
 
 
@@ -61,7 +61,7 @@ def test_percentiles_are_uniform_where_nobody_is_unusual() -> None:
     extremes, plain = [], []
     for _ in range(60):
         x = np.column_stack([np.ones(23), rng.standard_normal((23, 4))])
-        fit = fit_expected(x, x @ np.array([5, 1, 0, -1, 2.0]) + rng.standard_normal(23))
+        fit = fit_robust(x, x @ np.array([5, 1, 0, -1, 2.0]) + rng.standard_normal(23))
         for _ in range(8):
             x0 = np.concatenate([[1.0], rng.standard_normal(4)])
             y0 = float(x0 @ np.array([5, 1, 0, -1, 2.0])) + rng.standard_normal()
@@ -78,7 +78,7 @@ def test_a_row_that_joins_equals_a_row_that_was_in() -> None:
     rng = np.random.default_rng(3)
     x = np.column_stack([np.ones(30), rng.uniform(-1, 1, (30, 2))])
     y = x @ [1.0, 2.0, 3.0] + np.tile([-1.0, 1.0], 15) * rng.uniform(0.9, 1.1, 30)
-    within, without = fit_expected(x, y), fit_expected(x[:-1], y[:-1])
+    within, without = fit_robust(x, y), fit_robust(x[:-1], y[:-1])
     assert (within.weights == 1).all()
     assert (without.weights == 1).all()
     here, there = within.inside(29), without.added(x[-1], float(y[-1]))
@@ -89,6 +89,6 @@ def test_a_row_that_joins_equals_a_row_that_was_in() -> None:
 def test_one_wild_value_does_not_move_what_is_expected() -> None:
     x, y = np.ones((40, 1)), np.linspace(-1, 1, 40)
     y[0] = 1000.0
-    fit = fit_expected(x, y)
+    fit = fit_robust(x, y)
     assert abs(fit.beta[0]) < 0.1
     assert fit.sd == pytest.approx(median_and_spread(y)[1], rel=0.1)

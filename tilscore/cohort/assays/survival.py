@@ -12,7 +12,7 @@ import pandas as pd
 
 from tilscore.cohort.assays.outcomes import NO_UNIT
 from tilscore.cohort.assays.tests import adjustable, not_evaluable
-from tilscore.cohort.rank.expected import LEVEL_SIDES, matrix
+from tilscore.cohort.rank.regression import LEVEL_SIDES, matrix
 from tilscore.stats.survival import kaplan_meier_curve, proportional_hazards_p
 
 N_EVENTS_LOGRANK = 5

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from tilscore.cohort.rank.expected import LEVEL_SIDES, Terms, choose_terms, matrix
+from tilscore.cohort.rank.regression import LEVEL_SIDES, Terms, choose_terms, matrix
 from tilscore.stats.agreement import Estimate, bland_altman, ccc, spearman
 from tilscore.stats.paired import adjust_p
 from tilscore.stats.twosample import rank_sum

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tilscore.cohort.agreement.text import FIGURES, columns, show
-from tilscore.cohort.page.assaytables import Line, Sheet
+from tilscore.cohort.page.assaytables import PageTable, TableRow
 from tilscore.errors import printable
 from tilscore.inputs.words import several
 
@@ -22,10 +22,10 @@ _ICC = {"icc1": "ICC(1)", "icc2": "ICC(2,1), agreement", "icc3": "ICC(3,1), cons
 _READERS = (("pearson", 3), ("ccc", 3), ("mae", 1), ("bias", 1), ("kappa_quadratic", 3))
 
 
-def agreement_sheets(found: Mapping[str, Any]) -> list[Sheet]:
+def agreement_tables(found: Mapping[str, Any]) -> list[PageTable]:
     """The tables of `agreement.json`; those without a row are left out."""
     result = dict(found)
-    return [sheet for sheet in (_figures(result), _readers(result), _reliability(result)) if sheet.lines]
+    return [table for table in (_figures(result), _readers(result), _reliability(result)) if table.lines]
 
 
 def agreement_text(found: Mapping[str, Any]) -> str:
@@ -34,34 +34,34 @@ def agreement_text(found: Mapping[str, Any]) -> str:
     return f"{n[0]}, {n[1]}, {n[2]}; points are points of sTIL %."
 
 
-def _figures(result: dict[str, Any]) -> Sheet:
+def _figures(result: dict[str, Any]) -> PageTable:
     """Every figure of every comparison."""
     shown = columns(result)
     lines = []
     for title, key, digits in FIGURES:
         cells = [show(of, prefix + key, digits) for _, of, prefix in shown]
         if any(cell != "-" for cell in cells):
-            lines.append(Line([_NAMES.get(key, title), *cells]))
+            lines.append(TableRow([_NAMES.get(key, title), *cells]))
     head = [("95 % intervals in brackets", False), *((title, True) for title, _, _ in shown)]
-    return Sheet("Figures of agreement", "", head, lines)
+    return PageTable("Figures of agreement", "", head, lines)
 
 
-def _readers(result: dict[str, Any]) -> Sheet:
+def _readers(result: dict[str, Any]) -> PageTable:
     head = [("Reader", False), ("cases", True), ("Pearson r", True), ("CCC", True)]
     head += [("mean absolute difference", True), ("bias", True), ("kappa", True)]
     lines = []
     for row in result.get("by_reader") or []:
         figures = ["-" if row.get(key) is None else f"{row[key]:z.{digits}f}" for key, digits in _READERS]
-        lines.append(Line([printable(row["reader"]), f"{row['n_cases']:,}", *figures]))
-    return Sheet("Each reader against the mean of the others", "", head, lines)
+        lines.append(TableRow([printable(row["reader"]), f"{row['n_cases']:,}", *figures]))
+    return PageTable("Each reader against the mean of the others", "", head, lines)
 
 
-def _reliability(result: dict[str, Any]) -> Sheet:
+def _reliability(result: dict[str, Any]) -> PageTable:
     shown = [(title, show(result, key, 3)) for key, title in _ICC.items()]
     low, high = result.get("icc1_resampled_low"), result.get("icc1_resampled_high")
     if low is not None and high is not None:
         shown.insert(1, ("ICC(1), interval from resampled cases", f"{low:.3f} to {high:.3f}"))
     if result.get("within_sd") is not None:
         shown.append(("SD within a case, points", f"{result['within_sd']:.1f}"))
-    lines = [Line(list(row)) for row in shown if row[1] != "-"]
-    return Sheet("How alike the readers are", "", [("Of a single score", False), ("estimate (95 %)", True)], lines)
+    lines = [TableRow(list(row)) for row in shown if row[1] != "-"]
+    return PageTable("How alike the readers are", "", [("Of a single score", False), ("estimate (95 %)", True)], lines)

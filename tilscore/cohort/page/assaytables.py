@@ -20,7 +20,7 @@ _GROUP = re.compile(r".+?: median \S+ \(n \d+\)(?=; |$)", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Line:
+class TableRow:
     """A row: its cells, a cell of several lines as a list, and what is said beneath it."""
 
     cells: Sequence[str | list[str]]
@@ -28,7 +28,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class PageTable:
     """A table of the page.
 
     Attributes
@@ -40,27 +40,27 @@ class Sheet:
     title: str
     csv: str
     head: Sequence[tuple[str, bool]]
-    lines: Sequence[Line]
+    lines: Sequence[TableRow]
     note: str = ""
 
 
-def assay_sheets(found: Found) -> list[Sheet]:
+def assay_tables(found: Found) -> list[PageTable]:
     """The tables of `assays.json`, in the order of reading; those without a row are left out."""
     tests, km, cox = ([dict(r) for r in found.get(name) or []] for name in ("tests", "km", "cox"))
-    sheets = (_correlations(tests), _agreements(tests), _groups(tests), _survival(tests, km), _models(cox))
-    return [_once(sheet) for sheet in sheets if sheet.lines]
+    tables = (_correlations(tests), _agreements(tests), _groups(tests), _survival(tests, km), _models(cox))
+    return [_once(table) for table in tables if table.lines]
 
 
-def _once(sheet: Sheet) -> Sheet:
+def _once(table: PageTable) -> PageTable:
     """What is said beneath each of several lines is said once, beneath the table."""
-    if len(sheet.lines) < 2:
-        return sheet
-    shared = [text for text in sheet.lines[0].said if all(text in line.said for line in sheet.lines)]
-    lines = [Line(line.cells, [text for text in line.said if text not in shared]) for line in sheet.lines]
-    return replace(sheet, lines=lines, note=" ".join(filter(None, [*shared, sheet.note])))
+    if len(table.lines) < 2:
+        return table
+    shared = [text for text in table.lines[0].said if all(text in line.said for line in table.lines)]
+    lines = [TableRow(line.cells, [text for text in line.said if text not in shared]) for line in table.lines]
+    return replace(table, lines=lines, note=" ".join(filter(None, [*shared, table.note])))
 
 
-def _correlations(tests: list[dict[str, Any]]) -> Sheet:
+def _correlations(tests: list[dict[str, Any]]) -> PageTable:
     head = [("Assay", False), ("patients", True), ("alone (95 %)", True), ("p", True), ("p corrected", True)]
     head += [("adjusted (95 %)", True), ("p", True), ("p corrected", True)]
     partial = {r["assay"]: r for r in _family(tests, "spearman_partial")}
@@ -78,10 +78,10 @@ def _correlations(tests: list[dict[str, Any]]) -> Sheet:
         lines.append(_line(cells, said))
     note = f"Adjusted for {_factors(used.pop())}. " if len(used) == 1 else ""
     note += "p corrected: for the number of assays (Benjamini and Hochberg)."
-    return Sheet("Correlation with the score (Spearman)", "assays", head, lines, note)
+    return PageTable("Correlation with the score (Spearman)", "assays", head, lines, note)
 
 
-def _agreements(tests: list[dict[str, Any]]) -> Sheet:
+def _agreements(tests: list[dict[str, Any]]) -> PageTable:
     head = [("Assay", False), ("patients", True), ("concordance of logs (95 %)", True), ("concordance (95 %)", True)]
     head += [("H&E / assay (95 %)", True), ("limits of agreement", True), ("slope (95 %)", True)]
     rows = _family(tests, "agreement")
@@ -98,10 +98,10 @@ def _agreements(tests: list[dict[str, Any]]) -> Sheet:
         "In 95 % of patients the ratio of the densities lies between the limits of agreement. Slope: how the log of "
         "the ratio grows with the log of the density; 0 is none."
     )
-    return Sheet("H&E density against densities of other assays", "assays", head, lines, note)
+    return PageTable("H&E density against densities of other assays", "assays", head, lines, note)
 
 
-def _groups(tests: list[dict[str, Any]]) -> Sheet:
+def _groups(tests: list[dict[str, Any]]) -> PageTable:
     head = [("Assay", False), ("groups: median of the score", False), ("patients", True), ("difference (95 %)", True)]
     head += [("p", True), ("p corrected", True)]
     lines = []
@@ -113,10 +113,10 @@ def _groups(tests: list[dict[str, Any]]) -> Sheet:
         cells = [row["assay"], [t.removeprefix("; ") for t in _GROUP.findall(text)] or text, _count(row), difference]
         cells += [p_text(row.get("p")), p_text(row.get("p_bh"))]
         lines.append(_line(cells, [_unmade(row) or _left(row)]))
-    return Sheet("The score in groups", "assays", head, lines)
+    return PageTable("The score in groups", "assays", head, lines)
 
 
-def _survival(tests: list[dict[str, Any]], km: list[dict[str, Any]]) -> Sheet:
+def _survival(tests: list[dict[str, Any]], km: list[dict[str, Any]]) -> PageTable:
     head = [("Outcome", False), ("score", False), ("patients", True), ("events", True), ("median (95 %)", True)]
     lines = []
     for row in _family(tests, "log_rank"):
@@ -137,10 +137,10 @@ def _survival(tests: list[dict[str, Any]], km: list[dict[str, Any]]) -> Sheet:
             lines.append(_line(cells, [test] if group is groups[-1] else []))
         if not groups:
             lines.append(_line([row["assay"], "-", _count(row), "-", "-"], [test]))
-    return Sheet("Survival in groups of the score", "km", head, lines)
+    return PageTable("Survival in groups of the score", "km", head, lines)
 
 
-def _models(cox: list[dict[str, Any]]) -> Sheet:
+def _models(cox: list[dict[str, Any]]) -> PageTable:
     head = [("Outcome", False), ("term", False), ("hazard ratio alone (95 %)", True), ("p", True)]
     head += [("adjusted (95 %)", True), ("p", True)]
     lines = []
@@ -163,16 +163,16 @@ def _models(cox: list[dict[str, Any]]) -> Sheet:
         "Above 1: more events where the term is larger. Not corrected for the number of outcomes. Proportional hazards "
         "were tested for every term; a term that fails says so."
     )
-    return Sheet("Cox models", "cox", head, lines, note)
+    return PageTable("Cox models", "cox", head, lines, note)
 
 
 def _family(tests: Iterable[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     return [r for r in tests if r.get("family") == name]
 
 
-def _line(cells: Sequence[str | list[str]], said: Iterable[str]) -> Line:
+def _line(cells: Sequence[str | list[str]], said: Iterable[str]) -> TableRow:
     kept = [[printable(t, 200) for t in c] if isinstance(c, list) else printable(c, 200) for c in cells]
-    return Line(kept, tuple(printable(s, 400) for s in dict.fromkeys(said) if s))
+    return TableRow(kept, tuple(printable(s, 400) for s in dict.fromkeys(said) if s))
 
 
 def _estimate(row: Found, shape: str, name: str = "estimate") -> str:

@@ -23,8 +23,8 @@ from tilscore.cohort.page.style import (
     new_figure,
     span,
     specimen_key,
-    time_name,
 )
+from tilscore.cohort.page.text import time_name
 from tilscore.cohort.paired.pairs import Measure
 from tilscore.errors import printable
 from tilscore.inputs.words import order, several

@@ -21,9 +21,8 @@ from tilscore.cohort.page.style import (
     lowest,
     new_figure,
     span,
-    time_name,
 )
-from tilscore.cohort.page.text import estimate_text, ratio_text
+from tilscore.cohort.page.text import estimate_text, ratio_text, time_name
 from tilscore.errors import printable
 from tilscore.inputs.words import several
 

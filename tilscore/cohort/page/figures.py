@@ -11,8 +11,8 @@ from tilscore.cohort.page.figchange import FLOOR_PER_MM2, N_SITES, sites, spaghe
 from tilscore.cohort.page.figsurvival import kaplan_meier_figure
 from tilscore.cohort.page.figtests import draw_flow, draw_forest, draw_shifts, sensitivity_forest, tests_forest
 from tilscore.cohort.page.results import PAIRS, CohortResults, rows
-from tilscore.cohort.page.style import make_svg, time_name
-from tilscore.cohort.page.text import BY_ERROR_ALONE, NO_INDEX, reason_words
+from tilscore.cohort.page.style import make_svg
+from tilscore.cohort.page.text import BY_ERROR_ALONE, NO_INDEX, reason_words, time_name
 from tilscore.cohort.paired.pairs import MEASURES
 from tilscore.errors import OutputError
 from tilscore.files import write_text

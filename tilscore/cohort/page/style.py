@@ -143,12 +143,6 @@ def span(values: Iterable[float], least: float = 2.0) -> tuple[float, float]:
     return float(low / room), float(high * room)
 
 
-def time_name(timepoint: str) -> str:
-    """`week6` as `week 6`."""
-    head = timepoint.rstrip("0123456789")
-    return f"{head} {timepoint[len(head) :]}" if head not in ("", timepoint) else timepoint
-
-
 def specimen_key(specimen: object) -> str:
     """The specimen as the legend has it."""
     return str(specimen) if specimen in SPECIMENS else "other or mixed"

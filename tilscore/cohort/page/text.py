@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from tilscore.cohort.page.results import CohortResults, rows
-from tilscore.cohort.page.style import time_name
 from tilscore.inputs.words import several
 from tilscore.score.sites import SITES, SPECIMENS
 
@@ -99,6 +98,12 @@ def _verdict(row: dict[str, Any], time: str, alpha: float) -> tuple[str, str]:
         "open",
         f"At the {time} biopsy no change of TIL density was shown; the data fit with anything from {low} to {high}.",
     )
+
+
+def time_name(timepoint: str) -> str:
+    """`week6` as `week 6`."""
+    head = timepoint.rstrip("0123456789")
+    return f"{head} {timepoint[len(head) :]}" if head not in ("", timepoint) else timepoint
 
 
 def percent_change(ratio: float) -> str:

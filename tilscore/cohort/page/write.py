@@ -10,13 +10,13 @@ from typing import Any
 from urllib.parse import quote
 
 import tilscore
-from tilscore.cohort.page.agreetables import agreement_sheets, agreement_text
-from tilscore.cohort.page.assaytables import assay_sheets
+from tilscore.cohort.page.agreetables import agreement_tables, agreement_text
+from tilscore.cohort.page.assaytables import assay_tables
 from tilscore.cohort.page.figtests import TESTS, definition_name
 from tilscore.cohort.page.figures import Drawn, draw_figures
 from tilscore.cohort.page.methods import methods
 from tilscore.cohort.page.results import CohortResults, read_results, rows
-from tilscore.cohort.page.style import inline, time_name
+from tilscore.cohort.page.style import inline
 from tilscore.cohort.page.text import (
     MEASURES,
     estimate_text,
@@ -29,6 +29,7 @@ from tilscore.cohort.page.text import (
     ratio_text,
     reason_words,
     score_text,
+    time_name,
 )
 from tilscore.errors import printable
 from tilscore.files import write_text
@@ -124,7 +125,7 @@ def render(found: CohortResults, drawn: list[Drawn], links: Mapping[str, str]) -
         results=_results(found),
         figures={figure.name: _shown(figure) for figure in drawn},
         agreement=found.agreement,
-        agreed=agreement_sheets(found.agreed or {}),
+        agreed=agreement_tables(found.agreed or {}),
         of_agreement=agreement_text(found.agreed) if found.agreed else "",
         agreement_notes=[str(n) for n in (found.agreed or {}).get("notes") or []],
         patients=_patients(found, links),
@@ -137,7 +138,7 @@ def render(found: CohortResults, drawn: list[Drawn], links: Mapping[str, str]) -
         rank=found.rank,
         of_rank=score_text(found.rank),
         of_assays=score_text(found.assays),
-        assays=None if found.assays is None else assay_sheets(found.assays),
+        assays=None if found.assays is None else assay_tables(found.assays),
         assay_notes=[] if found.assays is None else [str(n) for n in found.assays.get("notes") or []],
         n_rows=N_ROWS,
         tables=_tables(found),

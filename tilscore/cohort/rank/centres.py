@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tilscore.cohort.rank.expected import HUBER, LEVEL_SIDES, choose_terms, matrix, unsupported
 from tilscore.cohort.rank.placement import RankConfig
+from tilscore.cohort.rank.regression import HUBER, LEVEL_SIDES, choose_terms, matrix, unsupported
 from tilscore.inputs.words import several
 
 COLUMNS = ["centre", "n", "n_others", "n_reference", "estimate", "low", "high", "unit", "p", "adjusted_for", "reason"]

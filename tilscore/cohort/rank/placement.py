@@ -12,11 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure, build_pairs, is_known, to_scale
-from tilscore.cohort.rank.expected import (
-    Expected,
+from tilscore.cohort.rank.regression import (
+    RobustFit,
     Terms,
     choose_terms,
-    fit_expected,
+    fit_robust,
     matrix,
     unsupported,
 )
@@ -93,7 +93,7 @@ class Reference:
 
     table: pd.DataFrame
     terms: Terms
-    fit: Expected | None
+    fit: RobustFit | None
     fitted: NDArray[np.intp]
     sides: Mapping[str, int]
     spread: tuple[float, float]
@@ -110,7 +110,7 @@ def prepare(table: pd.DataFrame, sides: Mapping[str, int], cfg: RankConfig) -> R
         reason = f"only {len(fitted)} reference rows are alike enough"
         terms = Terms([], terms.rare, terms.dropped | dict.fromkeys(terms.used, reason))
     if terms.columns:
-        fit = fit_expected(_with_intercept(matrix(table.iloc[fitted], terms.columns, sides)), y[fitted])
+        fit = fit_robust(_with_intercept(matrix(table.iloc[fitted], terms.columns, sides)), y[fitted])
     sd = fit.sd if fit is not None else spread[1]
     errors = error_sd(table)
     typical = float(np.median(errors[np.isfinite(errors)] ** 2)) if np.isfinite(errors).any() else 0.0

@@ -13,7 +13,6 @@ from tilscore.cohort.manifest.pool import later_timepoints, pool_biopsies, read_
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.rank.cautions import add_cautions
 from tilscore.cohort.rank.centres import centre_notes, centre_table
-from tilscore.cohort.rank.expected import CHANGE_SIDES, LEVEL_SIDES
 from tilscore.cohort.rank.identifiers import without_identifiers
 from tilscore.cohort.rank.placement import (
     OUTLIER_Z,
@@ -26,6 +25,7 @@ from tilscore.cohort.rank.placement import (
 )
 from tilscore.cohort.rank.reasons import reasons
 from tilscore.cohort.rank.reference import read_reference
+from tilscore.cohort.rank.regression import CHANGE_SIDES, LEVEL_SIDES
 from tilscore.cohort.tables import made_from, plain, plain_rows, write_tables
 from tilscore.config import as_values
 from tilscore.errors import UsageError

@@ -129,7 +129,7 @@ def unsupported(table: pd.DataFrame, terms: Terms, reference: pd.DataFrame, side
 
 
 @dataclass(frozen=True)
-class Expected:
+class RobustFit:
     """A robust regression of the reference: weighted least squares with Huber's weights, found by `statsmodels`.
 
     Attributes
@@ -149,13 +149,13 @@ class Expected:
         """Each row's x' bread x; times its weight, its leverage."""
         return np.asarray(np.einsum("ij,jk,ik->i", self.x, self.bread, self.x), np.float64)
 
-    def without(self, rows: NDArray[np.intp]) -> Expected:
+    def without(self, rows: NDArray[np.intp]) -> RobustFit:
         """The fit made anew without some rows, as those of a patient who is placed with another value: what is
         expected of the patient must not rest on the older one."""
         if not rows.size:
             return self
         x, y = (np.delete(values, rows, axis=0) for values in (self.x, self.x @ self.beta + self.residuals))
-        return fit_expected(x, y)
+        return fit_robust(x, y)
 
     def inside(self, i: int) -> tuple[float, Floats, float]:
         """Row i of the reference against the others: its residual, theirs, and the SD of what was expected of it."""
@@ -181,7 +181,7 @@ class Expected:
         return error * (1 - own) / float(np.sqrt(1 - own)), others, self.sd * float(np.sqrt(h0))
 
 
-def fit_expected(x: Floats, y: Floats) -> Expected:
+def fit_robust(x: Floats, y: Floats) -> RobustFit:
     """Fit the reference.
 
     Parameters
@@ -199,4 +199,4 @@ def fit_expected(x: Floats, y: Floats) -> Expected:
     beta = bread @ (x.T @ (weights * y))
     residuals = np.asarray(y - x @ beta, np.float64)
     robust_sd = MAD_TO_SD * float(np.median(np.abs(residuals)))
-    return Expected(x, beta, residuals, weights, bread, robust_sd)
+    return RobustFit(x, beta, residuals, weights, bread, robust_sd)
