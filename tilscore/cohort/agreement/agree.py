@@ -18,6 +18,7 @@ from tilscore.cohort.agreement.readings import (
     read_table,
     read_wide,
 )
+from tilscore.cohort.agreement.text import write_pairs
 from tilscore.errors import UsageError
 from tilscore.stats.agreement import CATEGORY_CUTS
 from tilscore.stats.icc import icc
@@ -69,14 +70,12 @@ def agree(
     if min_readers < 2:
         raise UsageError("must be 2 or more", where="--min-readers", found=min_readers)
     readings = read_long(table, case=case, reader=reader, score=score, where=where, last=last, scale=scale)
-    frame, robot, notes = _split_machine(readings, table, machine, case, score, scale)
+    frame, machine_scores, notes = _split_machine(readings, table, machine, case, score, scale)
     result = _figures(frame, readings, min_readers, notes)
-    if robot is not None:
-        result["machine"] = _machine(frame, robot, min_readers, str(machine))
+    if machine_scores is not None:
+        result["machine"] = _machine(frame, machine_scores, min_readers, str(machine))
     if out is not None:
-        from tilscore.cohort.agreement.text import write_pairs
-
-        write_pairs(result, frame, robot, out, str(machine), min_readers)
+        write_pairs(result, frame, machine_scores, out, str(machine), min_readers)
     return result
 
 
@@ -96,8 +95,6 @@ def agree_wide(
     readings = read_wide(tables, pred=pred, truth=truth, where=where, scale=scale)
     result = _figures(readings.frame, readings, MIN_READERS, list(readings.notes))
     if out is not None:
-        from tilscore.cohort.agreement.text import write_pairs
-
         write_pairs(result, readings.frame, None, out, "", MIN_READERS)
     return result
 
@@ -187,11 +184,11 @@ def _split_machine(
         return frame, None, notes
     mine = frame["reader"] == machine
     if mine.any():
-        robot = frame[mine].set_index("case")["score"]
+        machine_scores = frame[mine].set_index("case")["score"]
         frame = frame[~mine]
     elif machine in readings.raw.columns:
-        robot = _one_each(frame["case"], numbers(readings.raw[machine]), table, machine)
-        robot, said = _in_percent(robot, scale, readings.scale)
+        machine_scores = _one_each(frame["case"], numbers(readings.raw[machine]), table, machine)
+        machine_scores, said = _in_percent(machine_scores, scale, readings.scale)
         notes += [f"{machine}: {text}" for text in said]
     else:
         path, _, column = machine.partition(".csv")
@@ -202,20 +199,20 @@ def _split_machine(
         column = column.removeprefix(":") or score
         other = read_table(found)
         need(other, [case, column], found)
-        robot = _one_each(read_names(found, [case])[case], numbers(other[column]), found, column)
-        robot, said = _in_percent(robot, scale, readings.scale)
+        machine_scores = _one_each(read_names(found, [case])[case], numbers(other[column]), found, column)
+        machine_scores, said = _in_percent(machine_scores, scale, readings.scale)
         notes += [f"{found.name}: {text}" for text in said]
     if frame.empty:
         raise UsageError("no human reader is left beside the machine", where=table, found=machine)
-    missing = frame["case"].nunique() - int(frame["case"].drop_duplicates().isin(robot.index).sum())
+    missing = frame["case"].nunique() - int(frame["case"].drop_duplicates().isin(machine_scores.index).sum())
     notes += [f"{missing} cases have no machine score"] if missing else []
-    return frame, robot, notes
+    return frame, machine_scores, notes
 
 
-def _in_percent(robot: pd.Series, scale: float | None, beside: float) -> tuple[pd.Series, list[str]]:
+def _in_percent(machine_scores: pd.Series, scale: float | None, beside: float) -> tuple[pd.Series, list[str]]:
     """The machine's scores in percent by their own scale, and what was done to them."""
-    factor, said = own_scale(robot.to_numpy(float), scale, beside)
-    return robot * factor, [*said, *outside((robot * factor).to_numpy(float))]
+    factor, said = own_scale(machine_scores.to_numpy(float), scale, beside)
+    return machine_scores * factor, [*said, *outside((machine_scores * factor).to_numpy(float))]
 
 
 def _one_each(case: pd.Series, value: pd.Series, where: Path, column: str) -> pd.Series:
@@ -230,15 +227,15 @@ def _one_each(case: pd.Series, value: pd.Series, where: Path, column: str) -> pd
     return pairs.set_index("case")["value"]
 
 
-def _machine(frame: pd.DataFrame, robot: pd.Series, min_readers: int, name: str) -> dict[str, Any]:
+def _machine(frame: pd.DataFrame, machine_scores: pd.Series, min_readers: int, name: str) -> dict[str, Any]:
     """The machine against the readers' mean, and in each reader's stead against the mean of the others."""
-    known = frame[frame["case"].isin(robot.index)]
+    known = frame[frame["case"].isin(machine_scores.index)]
     mean = known.groupby("case")["score"].mean()
     left = others_mean(known, min_readers)
-    score, stead, others = left["score"], left["case"].map(robot), left["others"]
+    score, stead, others = left["score"], left["case"].map(machine_scores), left["others"]
     return {
         "name": name,
-        **two_figures(robot.loc[mean.index].to_numpy(float), mean.to_numpy(float)),
+        **two_figures(machine_scores.loc[mean.index].to_numpy(float), mean.to_numpy(float)),
         "in_stead": flat_all(pooled_pairs(stead, others, left["case"])),
         "reader": flat_all(pooled_pairs(score, others, left["case"])),
         "minus_reader": flat_all(pooled_difference(stead, score, others, left["case"])),

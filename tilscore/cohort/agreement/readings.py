@@ -91,13 +91,10 @@ def choose(table: pd.DataFrame, where: str, path: object) -> pd.DataFrame:
     """
     import pandas as pd
 
-    def ask(frame: pd.DataFrame) -> Any:
-        return frame.eval(where, engine="python")
-
     error: Exception | None = None
     for frame in (table, table.fillna({c: "" for c in table.columns if table[c].dtype == object})):
         try:
-            kept = ask(frame)
+            kept: Any = frame.eval(where, engine="python")
         except Exception as err:  # a query can fail in as many ways as Python can
             error = error or err
             continue

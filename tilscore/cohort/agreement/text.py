@@ -95,8 +95,14 @@ def _by_reader(result: dict[str, Any]) -> list[str]:
 
 
 def write_pairs(
-    result: dict[str, Any], frame: pd.DataFrame, robot: pd.Series | None, out: Path, machine: str, min_readers: int
+    result: dict[str, Any],
+    frame: pd.DataFrame,
+    machine_scores: pd.Series | None,
+    out: Path,
+    machine: str,
+    min_readers: int,
 ) -> None:
+    """Write the folder of `agree`: of two readers their pairs, else each against the mean of the others."""
     pairs: dict[str, pd.DataFrame] = {}
     names = list(dict.fromkeys(frame["reader"]))
     if len(names) == 2:
@@ -105,9 +111,9 @@ def write_pairs(
     else:
         left = others_mean(frame, min_readers)
         pairs["leave_one_out"] = left.rename(columns={"score": "x", "others": "y"})
-    if robot is not None:
-        mean = frame[frame["case"].isin(robot.index)].groupby("case")["score"].mean().rename("y").reset_index()
-        pairs["machine"] = mean.assign(x=mean["case"].map(robot))
+    if machine_scores is not None:
+        mean = frame[frame["case"].isin(machine_scores.index)].groupby("case")["score"].mean().rename("y").reset_index()
+        pairs["machine"] = mean.assign(x=mean["case"].map(machine_scores))
     titles = {
         "pair": tuple(names),
         "leave_one_out": ("a reader", "mean of the other readers"),
