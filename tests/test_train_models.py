@@ -69,6 +69,7 @@ def test_calibration_is_tested_before_the_model_is_written(data: Path, tmp_path:
     args = ["evaluate", "--config", config, "--data", str(data), "--folds", str(run), "--calibrate", str(model)]
     assert main(args) == 1, "one field alone has no other to test on"
     assert main([*args, "--threshold", "0.5"]) == 2
+    assert main([*args[:-1], "tilscore-lite"]) == 2, "the shipped model is not changed"
     assert (model / "config.json").read_text() == before
     (run / "run.json").write_text(json.dumps({"held_out": ["fields/d0", "fields/d1"]}))
     assert main(args) == 0
@@ -118,8 +119,9 @@ def test_a_model_from_elsewhere_is_observed_for_int8(
     assert after.config == replace(before.config, weights_sha256=after.config.weights_sha256)
     assert main(["evaluate", *sets, "--model", str(model), "--int8"]) == 0
     assert main(["evaluate", *sets, "--model", str(model), "--int8", "--turns", "2"]) == 2
-    with pytest.raises(UsageError, match="hub"):
-        quantise_model(load_config(TrainConfig, Path(config)), data, "hub:owner/name")
+    for others in ("hub:owner/name", "tilscore-lite"):
+        with pytest.raises(UsageError, match="change a copy: tilscore models add"):
+            quantise_model(load_config(TrainConfig, Path(config)), data, others)
 
 
 def test_a_fine_tuned_model_says_whose_calibration_it_has(tmp_path: Path) -> None:

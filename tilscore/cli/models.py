@@ -108,7 +108,7 @@ def verify(args: argparse.Namespace) -> int:
 def quantise(args: argparse.Namespace) -> int:
     """Store in a model what its activations are."""
     from tilscore.config import load_config
-    from tilscore.modelstore.store import find_own
+    from tilscore.modelstore.upkeep import find_own
     from tilscore.train import TrainConfig, quantise_model
 
     check_can_write(find_own(args.name).folder, folder=True)

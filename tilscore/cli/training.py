@@ -148,7 +148,7 @@ def _check_places(args: argparse.Namespace) -> None:
         if path is not None:
             check_can_write(path)
     if args.calibrate:
-        from tilscore.modelstore.store import find_own
+        from tilscore.modelstore.upkeep import find_own
 
         check_can_write(find_own(args.calibrate).folder, folder=True)
 
@@ -156,20 +156,17 @@ def _check_places(args: argparse.Namespace) -> None:
 def _check_copy(address: str, model: str) -> None:
     """Refuse a model to calibrate that is another one than was measured, or that others use too."""
     from tilscore.modelstore import find_model
-    from tilscore.modelstore.store import find_own, shipped_store
+    from tilscore.modelstore.upkeep import find_own
 
-    own = find_own(address)
-    if own.folder.resolve().parent == shipped_store().resolve():
-        do = f"calibrate a copy: tilscore models add {address} --name NAME, then --calibrate NAME"
-        raise UsageError("a model that came with tilscore is not changed", found=address, do=do)
-    if own.config.weights_sha256 != find_model(model).config.weights_sha256:
+    if find_own(address).config.weights_sha256 != find_model(model).config.weights_sha256:
         do = f"copy it: tilscore models add {model} --name NAME, then --calibrate NAME"
         raise UsageError("--calibrate names a model of other weights than --model", found=address, do=do)
 
 
 def _calibrate(address: str, fields: list[FieldResult]) -> None:
     from tilscore.evaluate import calibrated
-    from tilscore.modelstore.store import find_own, write_config
+    from tilscore.modelstore.store import write_config
+    from tilscore.modelstore.upkeep import find_own
 
     model = find_own(address)
     config = calibrated(model.config, fields, name=f"{len(fields)} held-out fields")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilscore.config import as_values, parse_config
-from tilscore.errors import ModelError, TilscoreError, UsageError
+from tilscore.errors import ModelError, TilscoreError
 from tilscore.files import replacing, sha256, write_json, write_text
 from tilscore.modelcard import CELL_CLASSES, FORMAT, MPP, REGION_CLASSES, ModelConfig
 from tilscore.modelstore.firstcard import first_card, untouched
@@ -223,19 +223,6 @@ def find_model(address: str) -> Model:
     ModelError : no such model, a pickle instead of a model, a damaged or foreign one, a hub that cannot be reached.
     """
     return check_weights(read_model(find_folder(address)))
-
-
-def find_own(address: str) -> Model:
-    """As `find_model`, to be changed.
-
-    Raises
-    ------
-    UsageError : a hub's model.
-    """
-    if is_hub(address):
-        do = "add it to the store first, under another name: tilscore models add"
-        raise UsageError("a copy of a hub's model is never changed", found=address, do=do)
-    return find_model(address)
 
 
 def find_folder(address: str) -> Path:

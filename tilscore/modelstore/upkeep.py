@@ -1,4 +1,4 @@
-"""What a user does with a store: add a model to it, verify those in it."""
+"""What a user does with a store: add a model to it, change one, verify those in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from tilscore.errors import ModelError, OutputError, TilscoreError
+from tilscore.errors import ModelError, OutputError, TilscoreError, UsageError
 from tilscore.modelcard import SIZE_MULTIPLE
 from tilscore.modelstore.firstcard import TO_WRITE
 from tilscore.modelstore.hub import FILES, fetch, is_hub
@@ -50,6 +50,22 @@ def add_model(address: str, *, name: str | None = None) -> Model:
         return _same(folder, source)
     _copy(source, replace(source, folder=folder, config=cfg))
     return read_model(folder)
+
+
+def find_own(address: str) -> Model:
+    """The model of an address, as `store.find_model` finds it, to be changed.
+
+    Raises
+    ------
+    UsageError : a hub's model, or one that came with tilscore.
+    """
+    do = f"change a copy: tilscore models add {address} --name NAME"
+    if is_hub(address):
+        raise UsageError("a copy of a hub's model is never changed", found=address, do=do)
+    model = find_model(address)
+    if model.folder.resolve().parent == shipped_store().resolve():
+        raise UsageError("a model that came with tilscore is not changed", found=address, do=do)
+    return model
 
 
 def _same(folder: Path, source: Model) -> Model:

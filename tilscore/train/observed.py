@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tilscore.datasets import Sample
 from tilscore.modelstore import Model, save_model
-from tilscore.modelstore.store import find_own
+from tilscore.modelstore.upkeep import find_own
 from tilscore.nets import TilNet
 from tilscore.quantise import Activations, observe
 from tilscore.train.config import TrainConfig
@@ -35,7 +35,7 @@ def quantise_model(cfg: TrainConfig, data: Path, address: str, *, fold: int | No
 
     Raises
     ------
-    UsageError : a hub's model, which is never changed.
+    UsageError : a hub's model, or one that came with tilscore: they are never changed.
     """
     model = find_own(address)
     samples = split(read_sets(cfg, data), cfg, fold)[0] + (make_phantoms(cfg) if cfg.phantoms.n else [])
