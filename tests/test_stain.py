@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tilscore.augment import AugmentConfig
 from tilscore.backends.torch_backend import TorchBackend
 from tilscore.config import as_values, parse_config
 from tilscore.datasets.sample import Sample
@@ -176,7 +177,7 @@ def limits() -> StainRange:
     """What a model learned that saw six phantoms, augmented."""
     none = np.zeros(0, np.float32)
     samples = [Sample(str(s), "phantom", field(s), 0.5, none, none, none.astype(np.int8)) for s in range(43, 67, 4)]
-    limits = stain_range_of(samples, n_crops=24)
+    limits = stain_range_of(samples, AugmentConfig(), 24)
     assert limits.n_images == 6
     return limits
 

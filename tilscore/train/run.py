@@ -37,7 +37,7 @@ from tilscore.train.folder import check_fields, check_folder, last_checkpoint, n
 from tilscore.train.imagenet import load_imagenet
 from tilscore.train.observed import observed
 from tilscore.train.pictures import draw_curves, draw_examples
-from tilscore.train.stainrange import with_stain_range
+from tilscore.train.stainrange import stain_range_of
 from tilscore.train.targets import Targets, loss
 from tilscore.train.teachers import Teachers, check_start, check_teachers
 
@@ -271,7 +271,8 @@ def _finish(task: Task, held: list[Sample], out: Path) -> None:
         net, activations = parent.load(), parent.activations()
         net.region_head.load_state_dict(head.state_dict())  # all else to the last bit, which averaging may change
     elif cfg.stain_crops:
-        config = with_stain_range(config, task.train_samples, cfg.augment, n_crops=cfg.stain_crops)
+        seen = stain_range_of(task.train_samples, cfg.augment, cfg.stain_crops)
+        config = replace(config, stain_range=seen)
     real = [s for s in task.train_samples if s.source != "phantom"]
     config = config.having_learned(learned_with([a for a in (cfg.init, *cfg.teachers) if a], real))
     model = out / "model"
