@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilscore.evaluate.metrics import Matches, match, score_cells
+from tilscore.evaluate.predict import radius_of
 from tilscore.labels import Cell
 
 points = st.lists(st.tuples(st.floats(0, 12), st.floats(0, 12)), min_size=0, max_size=5)
@@ -66,3 +67,10 @@ def test_an_untyped_nucleus_is_no_negative() -> None:
     s = score_cells([with_untyped])
     assert s.f_class["inflammatory"] == 1.0
     assert s.f_detection == 1.0
+
+
+def test_a_set_is_measured_within_the_radius_of_its_literature() -> None:
+    """Also where it lies in the folder that it is unpacked to."""
+    assert radius_of("crchisto") == radius_of("sets/CRCHistoPhenotypes_2016_04_28") == 3.3
+    assert radius_of("consep") == 3.0
+    assert radius_of("crchisto", 2.0) == 2.0

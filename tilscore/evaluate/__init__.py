@@ -2,8 +2,6 @@
 
 from tilscore.evaluate.calibration import calibrated, cross_fit, deal, fit_calibration
 from tilscore.evaluate.predict import (
-    RADII_UM,
-    RADIUS_UM,
     FieldResult,
     predict_all,
     predict_crop,
@@ -13,8 +11,6 @@ from tilscore.evaluate.report import report
 from tilscore.evaluate.summary import SetScores, as_table, dice, evaluate_net, flat_scores, summarise
 
 __all__ = [
-    "RADII_UM",
-    "RADIUS_UM",
     "FieldResult",
     "SetScores",
     "as_table",

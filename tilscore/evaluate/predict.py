@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 RADII_UM = {"crchisto": 3.3}
-"""Matching radius where a set's literature has another than 3 um (SC-CNN: 6 px of 0.55 um)."""
+"""Matching radius where a set's literature has another (SC-CNN: 6 px of 0.55 um), by a word in the set's name."""
 RADIUS_UM = 3.0
 FLOOR = 0.02
 """Uncalibrated probability down to which candidates are kept, so that curves reach 300 false positives per mm2."""
@@ -30,7 +30,9 @@ FLOOR = 0.02
 
 def radius_of(source: str, radius_um: float | None = None) -> float:
     """Matching radius of a set, um: what was asked for, else what its literature uses."""
-    return radius_um if radius_um is not None else RADII_UM.get(source, RADIUS_UM)
+    if radius_um is not None:
+        return radius_um
+    return next((own for word, own in RADII_UM.items() if word in source.lower()), RADIUS_UM)
 
 
 @dataclass(frozen=True)
