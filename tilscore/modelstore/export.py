@@ -61,7 +61,7 @@ def export_model(model: Model, out: Path, formats: tuple[Format, ...] = FORMATS)
     ------
     ModelError : what was written does not give the network's outputs at every size; nothing is left then.
     """
-    net = _Maps(model.load()).eval()
+    net = _Maps(model.load()).eval().requires_grad_(False)  # who runs TorchScript need not know `torch.no_grad`
     paths: list[Path] = []
     files: dict[str, dict[str, str | float]] = {}
     with _quiet(), torch.no_grad():
