@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_sets import sample
 
 from tilscore.datasets import UNTYPED, Sample
 from tilscore.errors import DataError
@@ -19,6 +20,7 @@ from tilscore.train.pictures import (
     _middle,
     _read_log,
     _shown_scores,
+    _title,
     draw_curves,
     draw_examples,
 )
@@ -97,3 +99,10 @@ def test_annotated_nuclei_are_drawn_in_their_colour(tmp_path: Path) -> None:
     assert (abs(ring - np.array(CELL_COLOURS[Cell.STROMAL])).max(axis=2) < 60).sum() > 10
     with pytest.raises(DataError, match="no field"):
         draw_examples(net, [], path)
+
+
+def test_the_name_of_a_field_stays_over_its_own_picture() -> None:
+    assert _title(sample("s", "a")) == "s/a, annotated"
+    long = _title(sample("bcss", "TCGA-A1-A0SK-DX1_xmin45749_ymin25055_MPP-0.2500"))
+    assert long == "bcss/TCGA-A1-A0SK-DX1_xmin…, annotated"
+    assert len(long) == 38

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TILE_PX = 256
 """Side of an example at 0.5 um/px: 128 um, a crop of the training."""
 BAR_UM = 25.0
+_TITLE = 38
+"""Letters that fit over a picture."""
 _MEAN = "val/f_detection"
 """Of all sets, which is what `patience` follows; the other figures are `val/<set>/...`."""
 _TERMS = {"loss": "in all", "detection": "nuclei", "types": "classes", "offset": "places", "regions": "regions"}
@@ -113,10 +115,16 @@ def draw_examples(
 def _draw_pair(left: Axes, right: Axes, sample: Sample, crop: Crop, found: Peaks, small: NDArray[np.uint8]) -> None:
     regions = np.repeat(np.repeat(small, REGION_STRIDE, 0), REGION_STRIDE, 1)
     _draw(left, crop, crop.x_px, crop.y_px, crop.label, crop.regions)
-    told = "annotated" if sample.annotated else "nothing annotated"
-    left.set_title(f"{sample.source}/{sample.name}, {told}"[:44], fontsize=8, loc="left")
+    left.set_title(_title(sample), fontsize=8, loc="left")
     _draw(right, crop, found.x_px, found.y_px, found.types.argmax(axis=1).astype(np.int8), regions)
     right.set_title("found", fontsize=8, loc="left")
+
+
+def _title(sample: Sample) -> str:
+    """Which field it is, no longer than its picture is wide."""
+    name, told = f"{sample.source}/{sample.name}", ", annotated" if sample.annotated else ", nothing annotated"
+    room = _TITLE - len(told)
+    return (name if len(name) <= room else f"{name[: room - 1]}…") + told
 
 
 def _middle(sample: Sample) -> Crop:
