@@ -35,6 +35,16 @@ def test_pen_over_tissue_wins(name: str) -> None:
     assert share(areas, tissue & ~box(110, 180, 0, 300), Area.TISSUE) > 0.98
 
 
+@pytest.mark.parametrize("strength", [0.18, 0.25])
+def test_faded_black_ink_takes_no_tissue_with_it(strength: float) -> None:
+    """Too pale for a pen mark, streaky: the tissue that it crosses had been dropped with it, as neutral on average."""
+    tissue, mark = box(200, 250, 60, 130), box(0, 300, 85, 115)
+    streaks = strength * np.clip(np.random.default_rng(4).normal(1, 0.3, (SIDE, SIDE)), 0, 2) * mark
+    areas = segment(render(stain(tissue, (0.08, 0.06)) + streaks[..., None]), MPP)
+    assert share(areas, tissue & ~box(0, 300, 80, 120), Area.TISSUE) > 0.95
+    assert share(areas, box(0, 185, 0, 300), Area.TISSUE) < 0.01
+
+
 @pytest.mark.parametrize("name", INKS)
 def test_all_pen(name: str) -> None:
     image = ink(render(np.zeros((SIDE, SIDE, 3))), np.ones((SIDE, SIDE), bool), INKS[name])

@@ -28,6 +28,10 @@ class TissueConfig:
     """Mean OD from which coloured tissue needs no texture (out of focus, mucin); dye haze stays below 0.05."""
     flat_colour: float = 0.05
     """OD times chroma that goes with `flat_od`."""
+    grey_od: float = 0.10
+    """Mean OD from which a neutral pixel is faded ink, dust or an edge of glass: tissue does not reach across it."""
+    grey_chroma: float = 0.15
+    """Chroma (no unit) of what is neutral: haematoxylin has 0.4, and 99.5 % of tissue has more."""
     texture_um: float = 40.0
     """um, side of the window of the local standard deviation: a few nuclei, less than a fat cell."""
     close_um: float = 40.0

@@ -105,7 +105,8 @@ def _tissue(od: Plane, barred: Mask, mpp: float, cfg: TissueConfig) -> Mask:
     weak = ((mean > cfg.min_od) & (texture > cfg.min_texture)) | flat
     seed = (mean > cfg.seed_od) & (texture > cfg.seed_texture) & (colour > cfg.seed_colour) & (cy > 0)
     seed |= flat
-    weak &= ~barred
+    grey = (mean > cfg.grey_od) & (np.hypot(cx, cy) < cfg.grey_chroma)
+    weak &= ~(barred | grey)
     closed = thick(closing(_with_seeds(weak, seed & ~barred), cfg.close_um / mpp), mpp) & ~barred
     kept = _fragments(closed, weak, od, mpp, cfg)
     return _fill_holes(kept, mean, mpp, cfg) & ~barred
@@ -118,7 +119,7 @@ def _fragments(closed: Mask, weak: Mask, od: Plane, mpp: float, cfg: TissueConfi
     sums = np.stack([np.bincount(inside, od[..., c].ravel(), minlength=n) for c in range(3)], axis=-1)
     _, cx, cy = hue(np.asarray(sums / np.maximum(np.bincount(inside, minlength=n), 1)[:, None], np.float32))
     min_px = min(cfg.min_tissue_um2 / mpp**2, 0.05 * closed.size)
-    keep = (stats[:, cv2.CC_STAT_AREA] >= min_px) & (np.hypot(cx, cy) > 0.15)
+    keep = (stats[:, cv2.CC_STAT_AREA] >= min_px) & (np.hypot(cx, cy) > cfg.grey_chroma)
     keep[0] = False
     return np.asarray(keep[parts])
 
