@@ -54,6 +54,21 @@ def test_tiff_units() -> None:
     assert in_um("1", "pixel") is None
 
 
+@pytest.mark.parametrize("unit", ["um", "micron", "\\u00B5m"])
+def test_imagej_names_its_unit_in_words(tmp_path: Path, unit: str) -> None:
+    """Its TIFF has no unit in the tags; QuPath's export to ImageJ is written in the same way."""
+    options = {"imagej": True, "tile": None, "resolution": (4, 4), "resolutionunit": None, "metadata": {"unit": unit}}
+    with open_slide(write(tmp_path / "x.tif", **options)) as slide:
+        assert (slide.mpp, slide.mpp_source) == (0.25, "imagej.unit")
+
+
+@pytest.mark.parametrize("unit", ["pixel", "inch"])
+def test_imagej_without_a_length(tmp_path: Path, unit: str) -> None:
+    """Inches would be told by the tags; without them a pixel has no size."""
+    options = {"imagej": True, "tile": None, "resolution": (4, 4), "resolutionunit": None, "metadata": {"unit": unit}}
+    refused(write(tmp_path / "x.tif", **options), MppError, mpp=None)
+
+
 @pytest.mark.parametrize("given", [0, -1, float("nan"), float("inf"), 1e-3, 100])
 def test_given_mpp_must_make_sense(given: float) -> None:
     with pytest.raises(MppError, match="given by hand"):

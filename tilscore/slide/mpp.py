@@ -30,7 +30,7 @@ OBJECTIVE_PRODUCT = (5.0, 20.0)
 _FINEST_PRINT_DPI = 1200
 HOW_TO_GIVE = "pass --mpp, or an mpp column in the slide list"
 _UM_PER = {
-    **dict.fromkeys(("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "micron"), 1.0),
+    **dict.fromkeys(("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "micron", "microns"), 1.0),
     **dict.fromkeys(("inch", "in"), 25400.0),
     "nm": 1e-3,
     "mm": 1e3,
@@ -160,6 +160,15 @@ def from_tiff_tags(x_res: object, y_res: object, unit: int) -> Found:
     if um is None or x_res is None or y_res is None:
         return Found()
     return Found(_um_per_pixel(um, x_res), _um_per_pixel(um, y_res), "tiff-resolution")
+
+
+def from_imagej(description: str, x_res: object, y_res: object) -> Found:
+    """The resolution as ImageJ writes it, and QuPath's export to it: pixels per the unit that the description names."""
+    named = re.search(r"^unit=(.*)$", description, re.MULTILINE)
+    um = in_um(1, named[1].replace("\\u00B5", "\N{MICRO SIGN}")) if named else None
+    if um is None or x_res is None or y_res is None:
+        return Found()
+    return Found(_um_per_pixel(um, x_res), _um_per_pixel(um, y_res), "imagej.unit")
 
 
 def _um_per_pixel(um: float, res: object) -> float | str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tilscore.errors import SlideError
 from tilscore.slide.base import Header, Slide
-from tilscore.slide.mpp import Found, from_aperio, from_tiff_tags, in_um
+from tilscore.slide.mpp import Found, from_aperio, from_imagej, from_tiff_tags, in_um
 from tilscore.slide.tiff_tiles import JPEG, Page, bad_tiling, not_rgb, page_tiles, quiet_tifffile, refusal
 
 CACHE_BYTES = 64 << 20
@@ -167,6 +167,8 @@ def _found(base: Any, description: str) -> tuple[Found, str]:
     tags = {name: base.tags.valueof(name) for name in ("XResolution", "YResolution", "ResolutionUnit")}
     unit = 2 if tags["ResolutionUnit"] is None else int(tags["ResolutionUnit"])
     tagged = from_tiff_tags(tags["XResolution"], tags["YResolution"], unit)
+    if description.startswith("ImageJ=") and unit == 1:
+        return from_imagej(description, tags["XResolution"], tags["YResolution"]), "generic-tiff"
     if _is_ome(description):
         return _from_ome(description, base.imagewidth, base.imagelength) or tagged, "ome-tiff"
     return tagged, "generic-tiff"
