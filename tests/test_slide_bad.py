@@ -94,11 +94,11 @@ def test_picture_named_as_slide_needs_an_mpp(tmp_path: Path) -> None:
 PIXELS = {
     "16 bits": (np.uint16, (512, 640, 3), {}),
     "1 samples of 8 bits": (np.uint8, (512, 640), {"photometric": "minisblack"}),
-    "4 samples of 8 bits": (np.uint8, (512, 640, 4), {"extrasamples": ["unassalpha"]}),
+    "4 samples of 8 bits": (np.uint8, (512, 640, 4), {"extrasamples": ["unspecified"]}),
     "4 samples": (np.uint8, (512, 640, 4), {"photometric": "separated"}),
     "5 samples": (np.uint8, (512, 640, 5), {"extrasamples": ["unspecified"] * 2}),
     "32 bits float": (np.float32, (512, 640, 3), {}),
-    "separate colour planes": (np.uint8, (3, 512, 640), {"planarconfig": "separate"}),
+    "colour space YCBCR": (np.uint8, (3, 512, 640), {"planarconfig": "separate", "photometric": "ycbcr"}),
     "compression WEBP": (np.uint8, (512, 640, 3), {"compression": "webp"}),
 }
 

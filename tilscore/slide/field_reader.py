@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.errors import SlideError
+from tilscore.slide.alpha import on_white
 from tilscore.slide.base import Header, Slide
 from tilscore.slide.mpp import Found
 
@@ -76,9 +77,7 @@ def _check(path: Path, mode: str, size: tuple[int, int]) -> None:
 def _rgb(image: Any) -> NDArray[np.uint8]:
     if image.mode == "RGB" and "transparency" not in image.info:
         return np.array(image, dtype=np.uint8)
-    rgba = np.asarray(image.convert("RGBA"), np.uint16)
-    alpha = rgba[..., 3:]
-    return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return on_white(np.asarray(image.convert("RGBA")))
 
 
 def _kind(path: Path) -> str:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tilscore.slide.alpha import on_white
 from tilscore.slide.base import Header, Slide
 from tilscore.slide.mpp import Found
 
@@ -98,8 +99,7 @@ class OpenSlideSlide(Slide):
             return True
         if self._is_dense():
             self._note_holes(level, x, y, rgba[..., 3])
-        alpha = rgba[..., 3:].astype(np.uint16)
-        out[:] = (rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+        out[:] = on_white(rgba)
         return True
 
     def _is_dense(self) -> bool:

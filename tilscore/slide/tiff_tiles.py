@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tilscore.slide.alpha import on_white
+
 JPEG = 7
 JPEG2000 = (33005, 34712)
 _COMPRESSIONS = {1, 5, JPEG, 8, 32946, 32773, 34926, 50000, *JPEG2000}
-"""None, LZW, JPEG, deflate (2), PackBits, Zstandard (2), JPEG 2000 in RGB."""
+"""None, LZW, JPEG, deflate (2), PackBits, Zstandard (2), JPEG 2000 in RGB (not 33004, where libvips names YCbCr RGB)."""
 LARGEST_TILE_PX = 1 << 26
 """Largest tile or strip that is decoded: 200 MB."""
 _MOST_TILES = 1 << 26
@@ -31,7 +33,10 @@ class Page:
 
     Parameters
     ----------
-    offsets, counts : [n] position and length of each tile in the file, in bytes, row by row.
+    offsets, counts : [n] position and length of each tile in the file, in bytes, row by row; of separate colour planes
+        one after the other.
+    n_planes : 1, or 3 where each colour is stored apart.
+    alpha : 0 = none, 1 = the colours are multiplied by it, 2 = they are not.
     decode : tifffile's decoder of this page.
     """
 
@@ -43,6 +48,8 @@ class Page:
     counts: NDArray[np.int64]
     compression: int
     tables: bytes | None
+    n_planes: int
+    alpha: int
     decode: Callable[..., Any]
 
     @property
@@ -50,7 +57,20 @@ class Page:
         return -(-self.width // self.tile_w)
 
     def tile(self, fd: int, index: int) -> NDArray[np.uint8] | None:
-        """Pixels [h w 3] of a tile, cut at the page's edge; None where it cannot be decoded."""
+        """Pixels [h w 3] of a tile, cut at the page's edge, transparent ones white; None where it cannot be decoded."""
+        n_tiles = len(self.offsets) // self.n_planes
+        planes = [self._samples(fd, index + i * n_tiles) for i in range(self.n_planes)]
+        parts = [plane for plane in planes if plane is not None]
+        if len(parts) < self.n_planes:
+            return None
+        pixels = np.concatenate(parts, axis=2) if self.n_planes > 1 else parts[0]
+        h, w = self._shape(index)
+        if pixels.shape[2] != (4 if self.alpha else 3) or pixels.shape[0] < h or pixels.shape[1] < w:
+            return None
+        return on_white(pixels[:h, :w], self.alpha) if self.alpha else pixels[:h, :w]
+
+    def _samples(self, fd: int, index: int) -> NDArray[np.uint8] | None:
+        """Samples [h w s] of a tile, or of one plane of it, as stored."""
         offset, count = int(self.offsets[index]), int(self.counts[index])
         limit = os.fstat(fd).st_size
         if offset <= 0 or count <= 0 or offset + count > limit:
@@ -60,14 +80,10 @@ class Page:
             if len(data) != count or not self._is_sound(data):
                 return None
             options = {"jpegtables": self.tables} if self.compression == JPEG else {}
-            pixels = self.decode(data, index, **options)[0]
+            samples = self.decode(data, index, **options)[0]
         except Exception:  # decoders raise anything on damaged tiles
             return None
-        if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
-            return None
-        wanted = self._shape(index)
-        pixels = pixels[0, : wanted[0], : wanted[1]]
-        return pixels if pixels.shape[:2] == wanted else None
+        return None if samples is None or samples.dtype != np.uint8 or samples.ndim != 4 else samples[0]
 
     def _shape(self, index: int) -> tuple[int, int]:
         row, column = divmod(index, self.n_across)
@@ -127,16 +143,28 @@ def not_rgb(page: Any) -> str | None:
 
 def refusal(page: Any) -> str | None:
     """Why a page (of tifffile) is not plain 8-bit RGB that can be decoded in pieces; None where it is."""
-    why = not_rgb(page)
+    why = None if _alpha(page) else not_rgb(page)
     if why:
         return why
     if page.photometric not in (_RGB, _YCBCR) or (page.photometric == _YCBCR and page.compression != JPEG):
         return f"colour space {getattr(page.photometric, 'name', page.photometric)}"
-    if page.planarconfig != 1 or page.imagedepth != 1:
+    if page.imagedepth != 1 or (page.planarconfig != 1 and page.photometric != _RGB):
         return "separate colour planes"
     if page.compression not in _COMPRESSIONS:
         return f"compression {getattr(page.compression, 'name', page.compression)}"
     return bad_tiling(page)
+
+
+def _alpha(page: Any) -> int:
+    """Kind of the fourth sample of 8-bit RGB that is transparency, as TIFF numbers it; 0 where there is none."""
+    if page.samplesperpixel != 4 or page.photometric != _RGB or page.planarconfig != 1 or page.compression == JPEG:
+        return 0
+    kind = int(page.extrasamples[0]) if len(page.extrasamples) == 1 else 0
+    return kind if kind in (1, 2) and page.bitspersample == 8 and int(page.sampleformat or 1) == 1 else 0
+
+
+def _n_planes(page: Any) -> int:
+    return 1 if page.planarconfig == 1 else int(page.samplesperpixel)
 
 
 def bad_tiling(page: Any) -> str | None:
@@ -144,7 +172,7 @@ def bad_tiling(page: Any) -> str | None:
     tile_w, tile_h = _tile_size(page)
     if tile_w < 1 or tile_h < 1 or tile_w * tile_h > LARGEST_TILE_PX:
         return f"tiles of {tile_w} x {tile_h} px"
-    n_tiles = -(-page.imagewidth // tile_w) * -(-page.imagelength // tile_h)
+    n_tiles = -(-page.imagewidth // tile_w) * -(-page.imagelength // tile_h) * _n_planes(page)
     if n_tiles > _MOST_TILES or not len(page.dataoffsets) == len(page.databytecounts) == n_tiles:
         return f"{len(page.dataoffsets)} tiles where {n_tiles} are needed"
     return None
@@ -166,6 +194,8 @@ def page_tiles(page: Any) -> Page:
         np.asarray(page.databytecounts, np.int64),
         int(page.compression),
         page.jpegtables,
+        _n_planes(page),
+        _alpha(page),
         page.decode,
     )
 
