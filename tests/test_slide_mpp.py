@@ -14,7 +14,7 @@ from tilscore.slide.mpp import Found, from_aperio, from_tiff_tags, in_um, resolv
 from tilscore.slide.openslide_reader import OpenSlideSlide
 
 HERE = Path("x.svs")
-BAD_MPP = ["0", "-0.5", "nan", "inf", "1000", "1e-9", "0,25", "abc", "", "0.25 um"]
+BAD_MPP = ["0", "-0.5", "nan", "inf", "1000", "1e-9", "0,2,5", "abc", "", "0.25 um"]
 
 
 @pytest.mark.parametrize("mpp", BAD_MPP)
@@ -25,6 +25,12 @@ def test_aperio_mpp(tmp_path: Path, mpp: str) -> None:
     assert open_slide(path, mpp=0.25).mpp_source == "given"
     with pytest.raises(MppError, match="--mpp"):
         OpenSlideSlide(path)
+
+
+def test_decimal_comma(tmp_path: Path) -> None:
+    """As systems with a comma write it; OpenSlide takes it too."""
+    path = svs(tmp_path / "x.svs", "0,25")
+    assert open_slide(path).mpp == OpenSlideSlide(path).mpp == 0.25
 
 
 def test_objective_is_a_hint_only(tmp_path: Path) -> None:

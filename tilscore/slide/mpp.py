@@ -100,6 +100,11 @@ def number(value: object) -> float | None:
     return parsed if math.isfinite(parsed) else None
 
 
+def _stated(value: object) -> float | None:
+    """A number in a file; systems that write a decimal comma leave it in what is to be read by all."""
+    return number(value.replace(",", ".") if isinstance(value, str) else value)
+
+
 def in_um(value: object, unit: str) -> float | None:
     """A length in `unit` as microns; None where the unit is no length or the value no number."""
     length, scale = number(value), _UM_PER.get(unit.strip().lower())
@@ -121,7 +126,7 @@ def _checked_given(given: float, where: Path) -> float:
 def _checked_found(found: Found, where: Path) -> float:
     if found.x is None and found.y is None:
         raise MppError(f"the file states no resolution{_hint(found)}", where=where, do=HOW_TO_GIVE)
-    x, y = number(found.x), number(found.y)
+    x, y = _stated(found.x), _stated(found.y)
     stated = f"{found.x} x {found.y} from {found.source}" if found.x != found.y else f"{found.x} from {found.source}"
     if x is None or y is None or x <= 0 or y <= 0:
         raise MppError("the file's resolution is no positive number", where=where, found=stated, do=HOW_TO_GIVE)
@@ -140,7 +145,7 @@ def _checked_found(found: Found, where: Path) -> float:
 
 def _contradictions(found: Found, mpp: float, source: str) -> tuple[str, ...]:
     flags = []
-    stated = number(found.x)
+    stated = _stated(found.x)
     if source == "given" and stated is not None and abs(stated - mpp) > DIFFERS * mpp:
         flags.append("mpp_differs_from_file")
     if found.objective and not OBJECTIVE_PRODUCT[0] <= found.objective * mpp <= OBJECTIVE_PRODUCT[1]:

@@ -18,7 +18,7 @@ from tilscore.slide.alpha import on_white
 JPEG = 7
 JPEG2000 = (33005, 34712)
 _COMPRESSIONS = {1, 5, JPEG, 8, 32946, 32773, 34926, 50000, *JPEG2000}
-"""None, LZW, JPEG, deflate (2), PackBits, Zstandard (2), JPEG 2000 in RGB (not 33004, where libvips names YCbCr RGB)."""
+"""None, LZW, JPEG, deflate (2), PackBits, Zstandard (2), JPEG 2000 in RGB (not 33004: libvips names YCbCr RGB)."""
 LARGEST_TILE_PX = 1 << 26
 """Largest tile or strip that is decoded: 200 MB."""
 _MOST_TILES = 1 << 26
