@@ -32,6 +32,7 @@ NO_ARCHIVES = {
 """Folders that file servers and file systems keep for themselves: thumbnails, what was removed, old copies."""
 _LINKED = "not searched, for they are links to folders"
 _BESIDE = "not read, for they lie beside slides"
+_DICOM = "not read, for a DICOM slide is many files, of which one is to be named"
 
 
 def _aloud(text: str) -> None:
@@ -56,7 +57,7 @@ def read_inputs(
     if mpp is not None:
         mpp = mpp_given(str(mpp), "--mpp")
     rows: list[Row] = []
-    unread: dict[str, list[Path]] = {_LINKED: [], _BESIDE: []}
+    unread: dict[str, list[Path]] = {_LINKED: [], _BESIDE: [], _DICOM: []}
     for item in inputs:
         rows += _rows(Path(item), unread, say)
     if not rows:
@@ -123,7 +124,8 @@ def _rows(item: Path, unread: dict[str, list[Path]], say: Callable[[str], object
         found = [Row(path, str(path)) for path in slides_in(item, unread)]
         if not found:
             names = " ".join(sorted(SLIDE_SUFFIXES | PICTURE_SUFFIXES))
-            raise UsageError("no slides in this folder", where=item, do=f"looked for {names}")
+            do = f"looked for {names}; of a DICOM slide, name one file"
+            raise UsageError("no slides in this folder", where=item, do=do)
         return found
     if item.suffix.lower() in LIST_SUFFIXES:
         listed = list(list_rows(item, say))
@@ -141,7 +143,7 @@ def slides_in(folder: Path, unread: dict[str, list[Path]] | None = None) -> list
 
     Hidden files, linked folders, folders of results, those that a file server keeps for itself and the region maps of
     phantoms are passed over. A folder that cannot be listed is among them: it fails as a slide does, and is not missed.
-    `unread` takes linked folders, and pictures beside slides, by why they are passed over.
+    `unread` takes linked folders, pictures beside slides and DICOM files, by why they are passed over.
     """
     found: list[Path] = []
     closed: list[OSError] = []
@@ -160,8 +162,9 @@ def slides_in(folder: Path, unread: dict[str, list[Path]] | None = None) -> list
         slides = [path for path in shown if path.suffix.lower() in SLIDE_SUFFIXES]
         pictures = [path for path in shown if path.suffix.lower() in PICTURE_SUFFIXES]
         found += slides or pictures
-        if slides and unread is not None:
-            unread[_BESIDE] += pictures
+        if unread is not None:
+            unread[_BESIDE] += pictures if slides else []
+            unread[_DICOM] += [path for path in shown if path.suffix.lower() == ".dcm"]
     found += [Path(err.filename) for err in closed]
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
