@@ -15,6 +15,9 @@ from tilscore.errors import SlideError
 from tilscore.slide.base import Header, Slide
 from tilscore.slide.mpp import Found
 
+_NGFF_AXES = ("YXC", "CYX")
+"""What tiatoolbox takes pixels of; of these it names every level, and scales only those that it can read."""
+
 
 class TiatoolboxSlide(Slide):
     """A slide read by tiatoolbox's WSIReader."""
@@ -32,7 +35,10 @@ class TiatoolboxSlide(Slide):
         with logging_kept():
             info = self._held().info
         x, y = (None, None) if info.mpp is None else (float(v) for v in info.mpp)
-        sizes = tuple((int(w), int(h)) for w, h in info.level_dimensions)
+        if self.path.is_dir() and info.axes not in _NGFF_AXES:
+            do = f"write it again with axes {' or '.join(_NGFF_AXES)}, or as OME-TIFF"
+            raise SlideError("OME-NGFF with axes that are not read", where=self.path, found=info.axes, do=do)
+        sizes = tuple((int(w), int(h)) for w, h in info.level_dimensions[: len(info.level_downsamples)])
         power = None if info.objective_power is None else float(info.objective_power)
         vendor = "ome-ngff" if self.path.is_dir() else self.path.suffix.lstrip(".").lower()
         return Header(vendor, sizes, Found(x, y, "tiatoolbox.mpp", power))
