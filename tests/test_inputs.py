@@ -115,17 +115,6 @@ def test_what_a_folder_holds_and_is_not_read_is_told(tmp_path: Path) -> None:
     assert len(said) == 2
 
 
-def test_dicom_files_of_a_folder_are_told(tmp_path: Path) -> None:
-    (tmp_path / "1.dcm").touch()
-    with pytest.raises(UsageError, match="of a DICOM slide, name one file"):
-        read_inputs([tmp_path])
-    (tmp_path / "s.svs").touch()
-    said: list[str] = []
-    assert [s.slide_id for s in read_inputs([tmp_path], say=said.append)] == ["s"]
-    assert len(said) == 1
-    assert "DICOM" in said[0]
-
-
 def test_a_manifest_is_a_list_too(tmp_path: Path) -> None:
     text = (
         "Slide ID,path,patient_id,timepoint,Specimen,Anatomical site,stain,mpp\n"

@@ -15,7 +15,7 @@ from tilscore.errors import UsageError
 SLIDE_SUFFIXES = {
     ".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi", ".qptiff", ".jp2",
 }  # fmt: skip
-"""Names looked for in folders; what a file is, is decided by its content. DICOM slides are many files: list them."""
+"""Names looked for in folders; what a file is, is decided by its content. Of DICOM slides: `dicom.py`."""
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 """Looked for in folders that hold no slide (beside slides, pictures are thumbnails or parts of a VMS slide)."""
 LONGEST_ID = 100

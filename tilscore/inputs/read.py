@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tilscore.errors import UsageError, printable
+from tilscore.inputs import dicom
 from tilscore.inputs.lists import Row, list_rows, mpp_given
 from tilscore.inputs.names import PICTURE_SUFFIXES, SLIDE_SUFFIXES, plain_and_hashed, unique_ids
 from tilscore.inputs.words import is_scored
@@ -32,7 +33,7 @@ NO_ARCHIVES = {
 """Folders that file servers and file systems keep for themselves: thumbnails, what was removed, old copies."""
 _LINKED = "not searched, for they are links to folders"
 _BESIDE = "not read, for they lie beside slides"
-_DICOM = "not read, for a DICOM slide is many files, of which one is to be named"
+_DICOM = "not read, for they are DICOM files of no slide"
 
 
 def _aloud(text: str) -> None:
@@ -58,8 +59,9 @@ def read_inputs(
         mpp = mpp_given(str(mpp), "--mpp")
     rows: list[Row] = []
     unread: dict[str, list[Path]] = {_LINKED: [], _BESIDE: [], _DICOM: []}
-    for item in inputs:
-        rows += _rows(Path(item), unread, say)
+    stands_for = dicom.slide_of_each(path for path in map(Path, inputs) if path.suffix.lower() == dicom.SUFFIX)
+    for item in map(Path, inputs):
+        rows += _rows(stands_for.get(item, item), unread, say)
     if not rows:
         raise UsageError("no slides were given", do="name slides, a folder of slides, or a CSV list")
     _say_unread(unread, {*map(Path, inputs), *(row.path for row in rows)}, say)
@@ -124,8 +126,7 @@ def _rows(item: Path, unread: dict[str, list[Path]], say: Callable[[str], object
         found = [Row(path, str(path)) for path in slides_in(item, unread)]
         if not found:
             names = " ".join(sorted(SLIDE_SUFFIXES | PICTURE_SUFFIXES))
-            do = f"looked for {names}; of a DICOM slide, name one file"
-            raise UsageError("no slides in this folder", where=item, do=do)
+            raise UsageError("no slides in this folder", where=item, do=f"looked for {names} {dicom.SUFFIX}")
         return found
     if item.suffix.lower() in LIST_SUFFIXES:
         listed = list(list_rows(item, say))
@@ -143,7 +144,7 @@ def slides_in(folder: Path, unread: dict[str, list[Path]] | None = None) -> list
 
     Hidden files, linked folders, folders of results, those that a file server keeps for itself and the region maps of
     phantoms are passed over. A folder that cannot be listed is among them: it fails as a slide does, and is not missed.
-    `unread` takes linked folders, pictures beside slides and DICOM files, by why they are passed over.
+    `unread` takes linked folders, pictures beside slides and DICOM files that are none, by why they are passed over.
     """
     found: list[Path] = []
     closed: list[OSError] = []
@@ -159,12 +160,14 @@ def slides_in(folder: Path, unread: dict[str, list[Path]] | None = None) -> list
             unread[_LINKED] += [here / name for name in folders if os.path.islink(here / name)]
         maps = {name.removesuffix(PHANTOM_MARK) + PHANTOM_MAP for name in names if name.endswith(PHANTOM_MARK)}
         shown = [here / name for name in names if not name.startswith(".") and name not in maps]
+        files = [path for path in shown if path.suffix.lower() == dicom.SUFFIX]
         slides = [path for path in shown if path.suffix.lower() in SLIDE_SUFFIXES]
+        slides += sorted({*dicom.slide_of_each(files).values()})
         pictures = [path for path in shown if path.suffix.lower() in PICTURE_SUFFIXES]
         found += slides or pictures
         if unread is not None:
             unread[_BESIDE] += pictures if slides else []
-            unread[_DICOM] += [path for path in shown if path.suffix.lower() == ".dcm"]
+            unread[_DICOM] += [] if any(path in slides for path in files) else files
     found += [Path(err.filename) for err in closed]
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
