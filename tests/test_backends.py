@@ -18,8 +18,8 @@ from tilscore.backends.openvino_backend import OpenVinoBackend, convert
 from tilscore.backends.torch_backend import SIDE_PX, TorchBackend
 from tilscore.errors import ModelError, UsageError
 from tilscore.modelstore import Model, find_model
-from tilscore.nets import CellMaps, TilNet
-from tilscore.peaks import Peaks
+from tilscore.network.nets import CellMaps, TilNet
+from tilscore.network.peaks import Peaks
 from tilscore.phantom import training_tile
 
 

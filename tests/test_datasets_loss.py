@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from tiny_sets import sample
 
-from tilscore.augment import plain_crop
 from tilscore.datasets import UNTYPED, Sample
+from tilscore.datasets.crops import plain_crop
 from tilscore.datasets.reading import near
 from tilscore.labels import Region
-from tilscore.modelcard import NetConfig
-from tilscore.nets import TilNet
+from tilscore.network.config import NetConfig
+from tilscore.network.nets import TilNet
 from tilscore.train.targets import LossConfig, Targets, encode, loss
 
 

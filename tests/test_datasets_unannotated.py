@@ -10,15 +10,15 @@ import pytest
 import torch
 from tiny_sets import mask, picture, sample, text
 
-from tilscore.augment import plain_crop
 from tilscore.cli import main
 from tilscore.config import load_config
 from tilscore.datasets import Sample, describe_sets, read_set, with_derived_regions
+from tilscore.datasets.crops import plain_crop
 from tilscore.errors import ConfigError, DataError
 from tilscore.labels import UNKNOWN, Cell, Region
-from tilscore.modelcard import ModelConfig, NetConfig
 from tilscore.modelstore import save_model
-from tilscore.nets import CellMaps, TilNet
+from tilscore.network.config import ModelConfig, NetConfig
+from tilscore.network.nets import CellMaps, TilNet
 from tilscore.train import SetConfig, TrainConfig, predict_model, split, train
 from tilscore.train.targets import Lesson, LossConfig, Targets, encode, loss
 

@@ -15,9 +15,9 @@ from tilscore.config import as_values, parse_config
 from tilscore.errors import ConfigError
 from tilscore.evaluate.calibration import bins_of, calibration_error
 from tilscore.labels import Cell
-from tilscore.modelcard import Calibration, ModelConfig
-from tilscore.nets import CellMaps
-from tilscore.peaks import Candidates, find_candidates, find_peaks, lowest_logit, operate, probabilities
+from tilscore.network.config import Calibration, ModelConfig
+from tilscore.network.nets import CellMaps
+from tilscore.network.peaks import Candidates, find_candidates, find_peaks, lowest_logit, operate, probabilities
 
 slopes = st.floats(0.1, 8)
 shifts = st.floats(-4, 4)

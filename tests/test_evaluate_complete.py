@@ -19,7 +19,7 @@ from tilscore.evaluate.report import report
 from tilscore.evaluate.summary import flat_scores, summarise
 from tilscore.evaluate.worst import mistakes
 from tilscore.labels import Cell, Region
-from tilscore.peaks import Candidates
+from tilscore.network.peaks import Candidates
 
 INF, EPI = Cell.INFLAMMATORY, Cell.EPITHELIAL
 NOTHING = np.zeros((len(Region), len(Region)), np.int64)

@@ -13,8 +13,8 @@ from tilscore.evaluate.calibration import calibrated, cross_fit, deal, fit_calib
 from tilscore.evaluate.figures import figures, pool
 from tilscore.evaluate.predict import FieldResult
 from tilscore.labels import Cell
-from tilscore.modelcard import Calibration, ModelConfig
-from tilscore.peaks import Candidates
+from tilscore.network.config import Calibration, ModelConfig
+from tilscore.network.peaks import Candidates
 
 
 def test_an_over_confident_network_is_set_right() -> None:

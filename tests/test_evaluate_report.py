@@ -19,7 +19,7 @@ from tilscore.evaluate.report import report
 from tilscore.evaluate.tables import evaluate_fields
 from tilscore.evaluate.worst import SIDE_PX, SIDE_UM, mistakes, picture, worst
 from tilscore.labels import CELL_COLOURS, Cell
-from tilscore.modelcard import Calibration
+from tilscore.network.config import Calibration
 
 
 def test_worst_errors_are_the_errors_and_lie_in_the_middle() -> None:

@@ -11,9 +11,9 @@ REPO = Path(__file__).parents[1]
 PACKAGE = REPO / "tilscore"
 FLOORS = [
     {"errors", "labels", "space", "files", "config", "masks", "stats"},
-    {"pyramid", "raster", "cells", "slide", "modelcard"},
+    {"pyramid", "raster", "cells", "slide", "network"},
     {"tissue", "stain", "phantom", "qupath", "inputs", "info"},
-    {"datasets", "augment", "nets", "quantise", "peaks"},
+    {"datasets"},
     {"modelstore", "backends", "infer", "evaluate", "train"},
     {"score", "spatial", "results"},
     {"overlay"},

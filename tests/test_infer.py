@@ -18,9 +18,9 @@ from tilscore.errors import ConfigError, SlideError
 from tilscore.infer import InferConfig, InferResult, infer_slide
 from tilscore.infer.blocks import plan_blocks
 from tilscore.labels import Area, Cell, Region
-from tilscore.modelcard import MPP
 from tilscore.modelstore import DEFAULT_MODEL
-from tilscore.peaks import Peaks
+from tilscore.network.config import MPP
+from tilscore.network.peaks import Peaks
 from tilscore.phantom import PhantomConfig, write_phantom
 from tilscore.pyramid import write_pyramid
 from tilscore.raster import Raster

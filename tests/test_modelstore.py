@@ -19,7 +19,6 @@ from tilscore.cli import main
 from tilscore.config import as_values
 from tilscore.errors import ConfigError, ModelError
 from tilscore.files import sha256
-from tilscore.modelcard import Calibration
 from tilscore.modelstore import (
     ModelConfig,
     add_model,
@@ -32,7 +31,8 @@ from tilscore.modelstore import (
 )
 from tilscore.modelstore.firstcard import TO_WRITE
 from tilscore.modelstore.store import shipped_store, write_config
-from tilscore.nets import TilNet
+from tilscore.network.config import Calibration
+from tilscore.network.nets import TilNet
 
 REPO = Path(__file__).parents[1]
 

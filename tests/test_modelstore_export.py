@@ -21,7 +21,7 @@ from tilscore.errors import ModelError
 from tilscore.files import sha256
 from tilscore.modelstore import Model, find_model
 from tilscore.modelstore.export import OPSET, export_model
-from tilscore.nets import CellMaps, TilNet
+from tilscore.network.nets import CellMaps, TilNet
 from tilscore.phantom import training_tile
 
 

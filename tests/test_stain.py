@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tilscore.augment import AugmentConfig
 from tilscore.backends.torch_backend import TorchBackend
 from tilscore.config import as_values, parse_config
+from tilscore.datasets.crops import AugmentConfig
 from tilscore.datasets.sample import Sample
 from tilscore.infer import InferConfig, infer_slide
 from tilscore.labels import Area, Cell
-from tilscore.modelcard import ModelConfig, StainLimit, StainRange
 from tilscore.modelstore import find_model
+from tilscore.network.config import ModelConfig, StainLimit, StainRange
 from tilscore.phantom import PhantomConfig, training_tile
 from tilscore.phantom.draw import make_stain
 from tilscore.pyramid import write_pyramid

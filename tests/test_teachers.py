@@ -15,13 +15,13 @@ from safetensors.numpy import load_file
 from tiny_sets import sample
 from torch import Tensor, nn
 
-from tilscore.augment import plain_crop
 from tilscore.cli import main
+from tilscore.datasets.crops import plain_crop
 from tilscore.errors import ConfigError
 from tilscore.labels import UNKNOWN, Cell, Region
-from tilscore.modelcard import ModelConfig, NetConfig
 from tilscore.modelstore import save_model
-from tilscore.nets import CellMaps, TilNet
+from tilscore.network.config import ModelConfig, NetConfig
+from tilscore.network.nets import CellMaps, TilNet
 from tilscore.train.config import SetConfig, TrainConfig
 from tilscore.train.folder import note_run
 from tilscore.train.merged import merged

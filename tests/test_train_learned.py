@@ -14,8 +14,8 @@ from tiny_sets import picture, sample, text
 from tilscore.cli import main
 from tilscore.config import load_config
 from tilscore.errors import ConfigError
-from tilscore.modelcard import ModelConfig
 from tilscore.modelstore import find_model
+from tilscore.network.config import ModelConfig
 from tilscore.train import PhantomSetConfig, TrainConfig, train
 from tilscore.train.data import field_hash
 

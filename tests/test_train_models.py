@@ -17,10 +17,10 @@ from tilscore.cli import main
 from tilscore.config import load_config
 from tilscore.errors import ConfigError, ModelError, UsageError
 from tilscore.labels import Region
-from tilscore.modelcard import Calibration, ModelConfig
 from tilscore.modelstore import find_model, save_model
-from tilscore.nets import TilNet
-from tilscore.quantise import observe
+from tilscore.network.config import Calibration, ModelConfig
+from tilscore.network.nets import TilNet
+from tilscore.network.quantise import observe
 from tilscore.train import PhantomSetConfig, SetConfig, TrainConfig, quantise_model, read_sets, split, train
 from tilscore.train.crossval import inherited_from, learned_from
 from tilscore.train.run import _inherited

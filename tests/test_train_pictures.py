@@ -12,7 +12,7 @@ from tiny_sets import sample
 from tilscore.datasets import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.labels import CELL_COLOURS, Cell
-from tilscore.nets import TilNet
+from tilscore.network.nets import TilNet
 from tilscore.train.pictures import (
     _curves,
     _figure,

@@ -15,9 +15,9 @@ from tiny_sets import picture, text
 from tilscore.cli import main
 from tilscore.config import load_config
 from tilscore.errors import ConfigError, DataError
-from tilscore.modelcard import Calibration, ModelConfig, NetConfig
 from tilscore.modelstore import find_model, save_model
-from tilscore.nets import TilNet
+from tilscore.network.config import Calibration, ModelConfig, NetConfig
+from tilscore.network.nets import TilNet
 from tilscore.train import PhantomSetConfig, SetConfig, TrainConfig, train
 from tilscore.train.data import read_sets
 from tilscore.train.folder import check_folder, note_run

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_sets import sample
 
-from tilscore.augment import plain_crop
 from tilscore.datasets import Sample
-from tilscore.nets import CellMaps
+from tilscore.datasets.crops import plain_crop
+from tilscore.network.nets import CellMaps
 from tilscore.train.targets import LossConfig, Targets, encode, loss
 
 CFG = LossConfig()

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from tilscore.modelstore import ModelConfig, save_model
-from tilscore.nets import TilNet
+from tilscore.network.nets import TilNet
 
 
 def tiny_model(folder: Path, seed: int = 0) -> Path:

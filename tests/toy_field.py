@@ -7,7 +7,7 @@ import numpy as np
 from tilscore.datasets.sample import Sample
 from tilscore.evaluate.predict import FieldResult
 from tilscore.labels import Region
-from tilscore.peaks import Candidates
+from tilscore.network.peaks import Candidates
 
 
 def toy(

@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.modelcard import CELL_STRIDE, Calibration
-from tilscore.peaks import IDENTITY, Peaks, find_peaks
+from tilscore.network.config import CELL_STRIDE, Calibration
+from tilscore.network.peaks import IDENTITY, Peaks, find_peaks
 
 Precision = Literal["mixed", "full"]
 

@@ -43,6 +43,6 @@ def make_backend(
         int8 = precision == "mixed" and turns == 1 and computes_int8()
         return OpenVinoBackend(graph_of(model, turns, int8=int8), precision, calibration)
     from tilscore.backends.torch_backend import TorchBackend
-    from tilscore.nets import turned
+    from tilscore.network.nets import turned
 
     return TorchBackend(turned(model.load(), turns), device, precision, calibration)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 N_KEPT = 8
 """Graphs that are kept; of more, those that were not used for longest go."""
-_MADE_BY = ("tilscore.nets", "tilscore.quantise", "tilscore.backends.openvino_backend")
+_MADE_BY = ("tilscore.network.nets", "tilscore.network.quantise", "tilscore.backends.openvino_backend")
 """Code that a graph depends on: of other code, it is another graph."""
 _PARTS = ("graph.xml", "graph.bin")
 
@@ -41,7 +41,7 @@ def graph_of(model: Model, turns: int = 1, *, int8: bool = False) -> ov.Model:
     path = graphs_folder() / f"{model.config.name}-{_key(model, turns, int8=int8)}.zip"
     with contextlib.suppress(OSError, zipfile.BadZipFile, KeyError, RuntimeError):
         return _read(path)
-    from tilscore.nets import turned
+    from tilscore.network.nets import turned
 
     net = (model.load_quantised() if int8 else None) or model.load()
     graph = convert(turned(net, turns))

@@ -11,8 +11,8 @@ from tilscore.backends.base import BlockResult, Precision, results_of
 from tilscore.backends.devices import cpu_count
 from tilscore.backends.openvino_runtime import ov
 from tilscore.errors import ModelError
-from tilscore.modelcard import SIZE_MULTIPLE, Calibration
-from tilscore.peaks import IDENTITY
+from tilscore.network.config import SIZE_MULTIPLE, Calibration
+from tilscore.network.peaks import IDENTITY
 
 if TYPE_CHECKING:
     from torch import nn

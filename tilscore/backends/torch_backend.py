@@ -12,9 +12,9 @@ from tilscore.backends.base import BlockResult, Precision, results_of
 from tilscore.backends.devices import cpu_count
 from tilscore.errors import ModelError
 from tilscore.labels import Cell
-from tilscore.modelcard import CELL_STRIDE, REGION_STRIDE, Calibration
-from tilscore.nets import CellMaps
-from tilscore.peaks import IDENTITY, RADIUS_PX, lowest_logit, operate, refine
+from tilscore.network.config import CELL_STRIDE, REGION_STRIDE, Calibration
+from tilscore.network.nets import CellMaps
+from tilscore.network.peaks import IDENTITY, RADIUS_PX, lowest_logit, operate, refine
 
 SIDE_PX = 256
 """Sides of what a GPU is shown are multiples of this: few shapes, see `TorchBackend`."""

@@ -13,7 +13,7 @@ from scipy.special import expit, log_expit, log_softmax, logit
 from tilscore.errors import DataError
 from tilscore.evaluate.predict import FieldResult, by_set
 from tilscore.labels import Cell
-from tilscore.modelcard import Calibration, ModelConfig
+from tilscore.network.config import Calibration, ModelConfig
 
 N_BINS = 15
 """Equal bins of probability for reliability and its error (Guo et al. 2017 use 15)."""

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.augment import Crop, plain_crop
+from tilscore.datasets.crops import Crop, plain_crop
 from tilscore.datasets.sample import Sample
 from tilscore.datasets.splits import group_of
 from tilscore.evaluate.metrics import Matches, claim, match
 from tilscore.labels import UNKNOWN, Cell, Region
-from tilscore.modelcard import CELL_STRIDE, DETECTION_THRESHOLD, MPP, REGION_STRIDE, Calibration
-from tilscore.peaks import IDENTITY, Candidates, Peaks, find_candidates, lowest_logit, operate, probabilities
+from tilscore.network.config import CELL_STRIDE, DETECTION_THRESHOLD, MPP, REGION_STRIDE, Calibration
+from tilscore.network.peaks import IDENTITY, Candidates, Peaks, find_candidates, lowest_logit, operate, probabilities
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,11 +13,11 @@ from tilscore.datasets.sample import Sample
 from tilscore.evaluate.metrics import CellScores, score_cells
 from tilscore.evaluate.predict import FieldResult, by_set, predict_all
 from tilscore.labels import Region
-from tilscore.modelcard import DETECTION_THRESHOLD, Calibration
-from tilscore.peaks import IDENTITY
+from tilscore.network.config import DETECTION_THRESHOLD, Calibration
+from tilscore.network.peaks import IDENTITY
 
 if TYPE_CHECKING:
-    from tilscore.nets import TilNet
+    from tilscore.network.nets import TilNet
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.augment import warped
+from tilscore.datasets.crops import warped
 from tilscore.evaluate.predict import FieldResult
 from tilscore.labels import CELL_COLOURS, RGB, Cell
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tilscore.labels import Area
 from tilscore.masks import extent
-from tilscore.modelcard import MPP, SIZE_MULTIPLE
+from tilscore.network.config import MPP, SIZE_MULTIPLE
 from tilscore.raster import Raster
 from tilscore.space import Grid, Window
 

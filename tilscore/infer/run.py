@@ -19,7 +19,7 @@ from tilscore.cells import Cells
 from tilscore.config import check_ranges
 from tilscore.errors import SlideError
 from tilscore.infer.blocks import ON_TISSUE, Block, plan_blocks
-from tilscore.modelcard import MPP, REGION_STRIDE, StainRange
+from tilscore.network.config import MPP, REGION_STRIDE, StainRange
 from tilscore.raster import Raster
 from tilscore.slide import Slide, SlideSpec
 from tilscore.slide.readahead import Pixels, read_windows

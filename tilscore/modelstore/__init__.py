@@ -4,7 +4,6 @@ A model is a folder with `config.json`, `model.safetensors` and a card (`README.
 files is a model too.
 """
 
-from tilscore.modelcard import ModelConfig
 from tilscore.modelstore.store import (
     DEFAULT_MODEL,
     Model,
@@ -17,6 +16,7 @@ from tilscore.modelstore.store import (
     user_store,
 )
 from tilscore.modelstore.upkeep import add_model, verify_model
+from tilscore.network.config import ModelConfig
 
 __all__ = [
     "DEFAULT_MODEL",

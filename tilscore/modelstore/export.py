@@ -18,8 +18,8 @@ import tilscore
 from tilscore.config import as_values
 from tilscore.errors import ModelError
 from tilscore.files import replacing, sha256, write_json
-from tilscore.modelcard import CELL_STRIDE, REGION_STRIDE, SIZE_MULTIPLE
 from tilscore.modelstore.store import Model
+from tilscore.network.config import CELL_STRIDE, REGION_STRIDE, SIZE_MULTIPLE
 
 Format = Literal["onnx", "torchscript"]
 FORMATS: tuple[Format, ...] = ("onnx", "torchscript")

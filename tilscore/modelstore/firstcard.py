@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tilscore import NOTE
-from tilscore.modelcard import ModelConfig
+from tilscore.network.config import ModelConfig
 
 TO_WRITE = "*To write before the model is shared:*"
 """Marks what is missing; `verify_model` looks for it."""

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from tilscore.config import as_values, parse_config
 from tilscore.errors import ModelError, TilscoreError
 from tilscore.files import replacing, sha256, write_json, write_text
-from tilscore.modelcard import CELL_CLASSES, FORMAT, MPP, REGION_CLASSES, ModelConfig
 from tilscore.modelstore.firstcard import first_card, untouched
 from tilscore.modelstore.hub import fetch, is_hub
+from tilscore.network.config import CELL_CLASSES, FORMAT, MPP, REGION_CLASSES, ModelConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tilscore.nets import TilNet
-    from tilscore.quantise import Activations
+    from tilscore.network.nets import TilNet
+    from tilscore.network.quantise import Activations
 
 DEFAULT_MODEL = "tilscore-lite"
 """What a run uses when no model is named."""
@@ -64,7 +64,7 @@ class Model:
         ------
         ModelError : the weights do not fit the network, or are not finite.
         """
-        from tilscore.nets import TilNet
+        from tilscore.network.nets import TilNet
 
         net = TilNet(self.config.net)
         try:
@@ -80,7 +80,7 @@ class Model:
         ------
         ModelError : as `load`, or they are none.
         """
-        from tilscore.quantise import Activation
+        from tilscore.network.quantise import Activation
 
         seen: dict[str, dict[str, Tensor]] = {}
         for key, value in self._tensors().items():
@@ -99,7 +99,7 @@ class Model:
         ------
         ModelError : as `load`, or the activations are not those of this network.
         """
-        from tilscore.quantise import quantised
+        from tilscore.network.quantise import quantised
 
         seen = self.activations()
         if seen is None:

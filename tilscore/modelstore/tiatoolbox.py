@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tilscore.modelcard import CELL_STRIDE, SIZE_MULTIPLE
 from tilscore.modelstore.store import Model
-from tilscore.nets import CellMaps
-from tilscore.peaks import Peaks, find_peaks
+from tilscore.network.config import CELL_STRIDE, SIZE_MULTIPLE
+from tilscore.network.nets import CellMaps
+from tilscore.network.peaks import Peaks, find_peaks
 from tilscore.slide.tiatoolbox_reader import logging_kept
 
 with logging_kept(), warnings.catch_warnings():

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from tilscore.errors import ModelError, OutputError, TilscoreError, UsageError
-from tilscore.modelcard import SIZE_MULTIPLE
 from tilscore.modelstore.firstcard import TO_WRITE
 from tilscore.modelstore.hub import FILES, fetch, is_hub
 from tilscore.modelstore.store import (
@@ -22,6 +21,7 @@ from tilscore.modelstore.store import (
     user_store,
     write_config,
 )
+from tilscore.network.config import SIZE_MULTIPLE
 
 _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 

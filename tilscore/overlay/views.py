@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tilscore.cells import Cells
 from tilscore.config import check_ranges
 from tilscore.labels import Area, Cell, Region
-from tilscore.modelcard import DETECTION_THRESHOLD
+from tilscore.network.config import DETECTION_THRESHOLD
 from tilscore.raster import Raster, in_mask
 from tilscore.space import BoxUm, Grid
 

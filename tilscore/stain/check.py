@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tilscore.errors import DataError
-from tilscore.modelcard import StainRange
+from tilscore.network.config import StainRange
 from tilscore.raster import Raster
 from tilscore.slide import Slide
 from tilscore.stain.limits import Finding, out_of_range

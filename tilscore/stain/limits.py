@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tilscore.modelcard import StainLimit, StainRange
+from tilscore.network.config import StainLimit, StainRange
 from tilscore.stain.measure import StainStats
 
 COMPARED = (

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.modelcard import StainRange
+from tilscore.network.config import StainRange
 from tilscore.stain.measure import StainStats
 from tilscore.stain.vectors import Stains, optical_density
 from tilscore.stain.white import Colour

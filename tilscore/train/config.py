@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tilscore.augment import AugmentConfig
 from tilscore.config import check_ranges
+from tilscore.datasets.crops import AugmentConfig
 from tilscore.errors import ConfigError
-from tilscore.modelcard import SIZE_MULTIPLE, NetConfig
+from tilscore.network.config import SIZE_MULTIPLE, NetConfig
 from tilscore.train.targets import LossConfig
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]

@@ -14,7 +14,7 @@ from tilscore.errors import DataError, ModelError
 from tilscore.evaluate import FieldResult, predict_all
 from tilscore.labels import Cell
 from tilscore.modelstore import Model, find_folder, find_model, read_model
-from tilscore.nets import turned
+from tilscore.network.nets import turned
 from tilscore.train.config import TrainConfig
 from tilscore.train.data import annotated, field_hash, field_id, read_sets
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from tilscore.augment import random_crop
 from tilscore.datasets import Sample, class_map, describe_sets, folds_of, read_set, with_derived_regions
+from tilscore.datasets.crops import random_crop
 from tilscore.datasets.splits import group_of
 from tilscore.errors import ConfigError, DataError
-from tilscore.modelcard import HASH_DIGITS
+from tilscore.network.config import HASH_DIGITS
 from tilscore.train.config import SetConfig, TrainConfig
 from tilscore.train.targets import encode
 

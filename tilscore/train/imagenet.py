@@ -7,7 +7,7 @@ from importlib import import_module
 import torch
 
 from tilscore.errors import ModelError
-from tilscore.nets import TilNet
+from tilscore.network.nets import TilNet
 
 ENCODERS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 """Each has a package of its own (Apache-2.0); the first one's comes with tilscore."""

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from tilscore.modelcard import SIZE_MULTIPLE
-from tilscore.nets import TilNet
+from tilscore.network.config import SIZE_MULTIPLE
+from tilscore.network.nets import TilNet
 
 
 def merged(net: TilNet) -> TilNet:

@@ -9,8 +9,8 @@ from pathlib import Path
 from tilscore.datasets import Sample
 from tilscore.modelstore import Model, save_model
 from tilscore.modelstore.upkeep import find_own
-from tilscore.nets import TilNet
-from tilscore.quantise import Activations, observe
+from tilscore.network.nets import TilNet
+from tilscore.network.quantise import Activations, observe
 from tilscore.train.config import TrainConfig
 from tilscore.train.data import Crops, make_phantoms, read_sets, split
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.augment import Crop, plain_crop
+from tilscore.datasets.crops import Crop, plain_crop
 from tilscore.datasets.sample import UNTYPED, Sample
 from tilscore.errors import DataError
 from tilscore.evaluate import predict_crop
 from tilscore.files import replacing
 from tilscore.labels import CELL_COLOURS, REGION_COLOURS, Cell, Region
-from tilscore.modelcard import DETECTION_THRESHOLD, MPP, REGION_STRIDE, Calibration
-from tilscore.nets import TilNet
-from tilscore.peaks import IDENTITY, Peaks
+from tilscore.network.config import DETECTION_THRESHOLD, MPP, REGION_STRIDE, Calibration
+from tilscore.network.nets import TilNet
+from tilscore.network.peaks import IDENTITY, Peaks
 
 if TYPE_CHECKING:
     import pandas as pd

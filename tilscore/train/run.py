@@ -25,10 +25,10 @@ from tilscore.datasets import Sample
 from tilscore.errors import ConfigError
 from tilscore.evaluate import evaluate_net, flat_scores
 from tilscore.files import write_json
-from tilscore.modelcard import ModelConfig
 from tilscore.modelstore import Model, find_model, save_model
 from tilscore.modelstore.store import check_name
-from tilscore.nets import TilNet
+from tilscore.network.config import ModelConfig
+from tilscore.network.nets import TilNet
 from tilscore.train.config import TrainConfig
 from tilscore.train.crossval import inherited_from, learned_with
 from tilscore.train.data import Crops, check_annotated, field_id, make_phantoms, present, read_sets, split

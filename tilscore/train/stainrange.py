@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tilscore.augment import AugmentConfig, plain_crop, random_crop
+from tilscore.datasets.crops import AugmentConfig, plain_crop, random_crop
 from tilscore.datasets.sample import Sample
-from tilscore.modelcard import MPP, StainRange
+from tilscore.network.config import MPP, StainRange
 from tilscore.stain import range_of, stain_of_image
 
 CROP_PX = 768

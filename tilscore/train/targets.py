@@ -12,11 +12,11 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn import functional as F
 
-from tilscore.augment import Crop
 from tilscore.config import check_ranges
+from tilscore.datasets.crops import Crop
 from tilscore.labels import UNKNOWN, Cell, Region
-from tilscore.modelcard import CELL_STRIDE, REGION_STRIDE
-from tilscore.nets import CellMaps
+from tilscore.network.config import CELL_STRIDE, REGION_STRIDE
+from tilscore.network.nets import CellMaps
 
 _REACH_PX = 5
 """Half-width of the stamp around a centre, in map pixels: 3 sigma and more."""

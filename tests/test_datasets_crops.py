@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_sets import sample
 
-from tilscore.augment import HED_FROM_OD, AugmentConfig, crop_at, plain_crop, random_crop
+from tilscore.datasets.crops import HED_FROM_OD, AugmentConfig, crop_at, plain_crop, random_crop
 from tilscore.errors import ConfigError
 
 STILL = AugmentConfig(

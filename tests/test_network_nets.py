@@ -11,8 +11,8 @@ from tilscore.backends import Backend
 from tilscore.backends.openvino_backend import OpenVinoBackend, convert
 from tilscore.backends.torch_backend import TorchBackend
 from tilscore.errors import ConfigError, UsageError
-from tilscore.modelcard import NetConfig
-from tilscore.nets import N_TURNS, CellMaps, TilNet, turned
+from tilscore.network.config import NetConfig
+from tilscore.network.nets import N_TURNS, CellMaps, TilNet, turned
 from tilscore.train.depthwise import speed_up_depthwise
 
 

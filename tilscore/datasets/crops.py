@@ -13,7 +13,7 @@ from tilscore.config import check_ranges
 from tilscore.datasets.sample import Sample
 from tilscore.errors import ConfigError
 from tilscore.labels import UNKNOWN
-from tilscore.modelcard import MPP
+from tilscore.network.config import MPP
 
 HED_FROM_OD = np.linalg.inv(np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]]))
 """Optical density to haematoxylin, eosin, residual (Ruifrok and Johnston 2001, the vectors as rows, inverted)."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tilscore.errors import ConfigError, UsageError
 from tilscore.labels import Cell, Region
-from tilscore.modelcard import CELL_STRIDE, NetConfig
+from tilscore.network.config import CELL_STRIDE, NetConfig
 
 
 class CellMaps(NamedTuple):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from tilscore.nets import TilNet
+from tilscore.network.nets import TilNet
 
 IN_FLOAT = ("cell_head", "region_head.1")
 """The last convolutions: little work, and their sums are the logits themselves."""

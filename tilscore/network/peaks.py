@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from scipy.special import expit, logit, softmax
 
 from tilscore.labels import Cell
-from tilscore.modelcard import Calibration
+from tilscore.network.config import Calibration
 
 RADIUS_PX = 1
 """A peak is the maximum of the square that reaches this far, in map pixels (1 um)."""

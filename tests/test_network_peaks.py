@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilscore.augment import Crop
 from tilscore.backends.base import results_of
 from tilscore.backends.torch_backend import results_on_device
+from tilscore.datasets.crops import Crop
 from tilscore.labels import UNKNOWN, Cell
-from tilscore.modelcard import CELL_STRIDE
-from tilscore.nets import CellMaps
-from tilscore.peaks import find_peaks, refine
+from tilscore.network.config import CELL_STRIDE
+from tilscore.network.nets import CellMaps
+from tilscore.network.peaks import find_peaks, refine
 from tilscore.train.targets import LossConfig, encode
 
 

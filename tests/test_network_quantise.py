@@ -10,14 +10,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tilscore.augment import plain_crop
 from tilscore.backends import make_backend
 from tilscore.backends.openvino_backend import convert
+from tilscore.datasets.crops import plain_crop
 from tilscore.errors import ModelError
-from tilscore.modelcard import NetConfig
 from tilscore.modelstore import ModelConfig, find_model, save_model, verify_model
-from tilscore.nets import TilNet
-from tilscore.quantise import BITS_DENSE, IN_FLOAT, Activations, observe, quantised
+from tilscore.network.config import NetConfig
+from tilscore.network.nets import TilNet
+from tilscore.network.quantise import BITS_DENSE, IN_FLOAT, Activations, observe, quantised
 from tilscore.train import PhantomSetConfig, TrainConfig, make_phantoms
 
 
