@@ -59,6 +59,14 @@ def test_who_cannot_be_judged_is_told_and_drawn_without_a_bar(tmp_path: Path) ->
     assert "nothing changed." not in text
 
 
+def test_a_site_that_nobody_stated_is_not_said_to_differ(tmp_path: Path) -> None:
+    table = confounded_cohort(20).assign(specimen="core")
+    post = table["timepoint"] == "post"
+    table.loc[post & table["patient_id"].isin(["P00", "P01"]), "site"] = ["", "liver"]
+    text = page_of(tmp_path, with_limits(table))
+    assert "1 of 20 pairs differ in site; in 1 of 20 pairs the site is unknown or mixed" in text
+
+
 def test_a_cohort_without_any_change_has_a_page(tmp_path: Path) -> None:
     table = confounded_cohort(12).assign(specimen="core", til_density_per_mm2=100.0, stil_area_pct=0.3)
     text = page_of(tmp_path, with_limits(table))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tilscore.cohort.page.results import CohortResults, rows
+from tilscore.cohort.paired.pairs import is_known
 from tilscore.inputs.words import several
 from tilscore.score.sites import SITES, SPECIMENS
 
@@ -169,10 +170,10 @@ def _sampling(found: CohortResults, timepoint: str) -> list[str]:
         return []
     n, said = len(pairs), []
     for name, word in (("specimen", "specimen type"), ("site", "site")):
-        apart = [row[f"{name}_before"] != row[f"{name}_after"] for row in pairs]
-        if any(apart):
-            said.append(f"{sum(apart)} of {n} pairs differ in {word}")
-        n_unknown = sum(not row[f"same_{name}"] for row in pairs) - sum(apart)
+        sides = [(row[f"{name}_before"], row[f"{name}_after"]) for row in pairs]
+        n_unknown = sum(not (is_known(before) and is_known(after)) for before, after in sides)
+        if n_apart := sum(not row[f"same_{name}"] for row in pairs) - n_unknown:
+            said.append(f"{n_apart} of {n} pairs differ in {word}")
         if n_unknown:
             said.append(f"in {n_unknown} of {n} pairs the {word} is unknown or mixed")
     both = [(row["stroma_mm2_before"], row["stroma_mm2_after"]) for row in pairs]
