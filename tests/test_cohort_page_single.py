@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from test_pairs_reliable import cohort
-from test_pairs_sampling import as_manifest, confounded_cohort
+from test_pairs_sampling import as_manifest, confounded_cohort, many_sites
 
 from tilscore.cohort.page import write_page
 from tilscore.cohort.paired import analyse
@@ -65,6 +65,12 @@ def test_a_site_that_nobody_stated_is_not_said_to_differ(tmp_path: Path) -> None
     table.loc[post & table["patient_id"].isin(["P00", "P01"]), "site"] = ["", "liver"]
     text = page_of(tmp_path, with_limits(table))
     assert "1 of 20 pairs differ in site; in 1 of 20 pairs the site is unknown or mixed" in text
+
+
+def test_sites_in_two_groups_are_told(tmp_path: Path) -> None:
+    text = page_of(tmp_path, with_limits(many_sites(20)))
+    assert "adjusted for site (lymph node against all others)" in text
+    assert "lymph_node against" not in text
 
 
 def test_a_cohort_without_any_change_has_a_page(tmp_path: Path) -> None:

@@ -121,6 +121,25 @@ def test_cohort_without_specimens_is_analysed_and_flagged() -> None:
     assert any("unknown or mixed in 40 of 40" in note for note in rest["notes"])
 
 
+def many_sites(n: int) -> pd.DataFrame:
+    """Cores; half of the later biopsies are of another site than the baseline's lymph node, each in turn."""
+    table = confounded_cohort(n).assign(specimen="core", site="lymph_node")
+    later = table.index[table["timepoint"] == "post"][::2]
+    table.loc[later, "site"] = (["liver", "bone", "skin", "lung"] * n)[: len(later)]
+    return table
+
+
+def test_sites_that_are_two_groups_only_are_told() -> None:
+    """Twenty pairs have no room for four sites: what differs among the others is not taken out of the change."""
+    tests = change_tests(build_pairs(many_sites(20), CFG), CFG).set_index("test")
+    assert set(tests.loc[["wilcoxon_adjusted", "mean_adjusted"], "adjusted_for"]) == {
+        "site (lymph_node against all others)"
+    }
+    assert set(tests.loc["wilcoxon_naive", "not_adjusted_for"]) == {"site"}
+    tests = change_tests(build_pairs(many_sites(40), CFG), CFG).set_index("test")
+    assert set(tests.loc["wilcoxon_adjusted", "adjusted_for"]) == {"site"}
+
+
 def test_limit_that_no_test_gives_is_infinite_and_empty_in_the_table() -> None:
     d, x = np.array([1.0, 2, 3, 4, 5, -0.5]), np.array([[1.0], [1], [1], [0], [0], [0]])
     found = aligned_signed_rank(d, x)  # c is 1 for three pairs: |z| stays below 1.96 however far the centre

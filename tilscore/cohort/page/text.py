@@ -223,7 +223,7 @@ def score_text(result: Mapping[str, Any] | None) -> str:
 
 def factors(text: str) -> str:
     """`specimen;area` in words."""
-    names = [FACTORS.get(name, name) for name in text.split(";")]
+    names = [FACTORS.get(name, name).replace("_", " ") for name in text.split(";")]
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 

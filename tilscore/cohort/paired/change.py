@@ -136,7 +136,7 @@ def _row(pairs: pd.DataFrame, measure: Measure, found: Covariates) -> dict[str, 
         "measure": measure.name,
         "n_pairs": len(pairs),
         "unit": UNITS[measure.scale],
-        **adjustment(found.used, found.lacking),
+        **adjustment(found.told, found.lacking),
         "status": "ok",
         "reason": None,
     }

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from tilscore.cohort.paired.pairs import AnalyseConfig
 
 Floats = NDArray[np.float64]
+_NOT = "site: not "
+"""Before the most common site, the name of the column of all others."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Covariates:
     ----------
     x : (n, k), after minus before. names : the k columns. used, dropped : names of the factors in and left out;
     a dropped factor differs within pairs but could not be adjusted for. unknown : factors that may differ unseen, with
-    the number of pairs.
+    the number of pairs. one_site : the site that all others, as one group, are compared with; None where each has its
+    column.
     """
 
     x: Floats
@@ -30,6 +33,13 @@ class Covariates:
     used: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    one_site: str | None = None
+
+    @property
+    def told(self) -> list[str]:
+        """What is adjusted for, and of sites in two groups which: the sites of the second may still differ."""
+        groups = {} if self.one_site is None else {"site": f"site ({self.one_site} against all others)"}
+        return [groups.get(factor, factor) for factor in self.used]
 
     @property
     def lacking(self) -> list[str]:
@@ -59,7 +69,8 @@ def covariates(pairs: pd.DataFrame, cfg: AnalyseConfig) -> Covariates:
         found.names.extend(new)
         found.used.append(factor)
     x = np.column_stack(columns) if columns else np.zeros((len(pairs), 0))
-    return Covariates(x, found.names, found.used, found.dropped, unknown_sampling(pairs, found.dropped))
+    one_site = next((name.removeprefix(_NOT) for name in found.names if name.startswith(_NOT)), None)
+    return Covariates(x, found.names, found.used, found.dropped, unknown_sampling(pairs, found.dropped), one_site)
 
 
 def unknown_sampling(pairs: pd.DataFrame, dropped: Sequence[str]) -> list[str]:
@@ -95,7 +106,7 @@ def _differences(pairs: pd.DataFrame, factor: str) -> dict[str, Floats]:
     if factor == "site in two groups":
         before, after = pairs["site_before"], pairs["site_after"]
         most = pd.concat([before, after]).value_counts().sort_index().idxmax()
-        return {f"site: not {most}": (after != most).to_numpy(float) - (before != most).to_numpy(float)}
+        return {f"{_NOT}{most}": (after != most).to_numpy(float) - (before != most).to_numpy(float)}
     if factor in ("specimen", "site"):
         before, after = pairs[f"{factor}_before"], pairs[f"{factor}_after"]
         levels = (
