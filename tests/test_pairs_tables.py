@@ -45,6 +45,14 @@ def test_scores_under_other_names_are_told() -> None:
     assert any(note.startswith(told) for note in about["notes"])
 
 
+def test_results_of_a_part_of_the_slides_are_called_preliminary() -> None:
+    manifest, scores = as_manifest(cohort(n=20))
+    told = "12 of 40 slides are not in the scores: until they are, every result is preliminary"
+    for n_scored, expected in ((28, True), (40, False)):
+        _, about = analyse_tables(manifest, scores.head(n_scored), CFG)
+        assert any(note.startswith(told) for note in about["notes"]) == expected
+
+
 def test_tables_of_rank_and_assays_are_sheets_too(tmp_path: Path) -> None:
     write_simulation(tmp_path, SimulateConfig(patients=24, pairs=8, series=0, seed=4))
     rank(tmp_path / "slides.csv", tmp_path, tmp_path / "out", n=3)

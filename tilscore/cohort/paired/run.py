@@ -178,6 +178,12 @@ def _notes(tests: pd.DataFrame, flow: dict[str, Any]) -> list[str]:
     lost = flow["n_slides"] - flow["n_slides_by_status"].get("ok", 0)
     if lost:
         notes.append(f"{lost} of {flow['n_slides']} slides have no score and are left out (listed in flow.left_out).")
+    unscored = flow["n_slides_by_status"].get("unscored", 0)
+    if unscored and flow["n_slides_by_status"].get("ok"):
+        notes.append(
+            f"{unscored} of {flow['n_slides']} slides are not in the scores: until they are, every result is "
+            "preliminary, and a biopsy is pooled from those of its slides that are."
+        )
     if flow["n_scores_not_in_manifest"]:
         all_of = (
             "" if flow["n_slides_by_status"].get("ok") else ": is slide_id, or the file's name, written in another way?"
