@@ -71,6 +71,15 @@ def test_sites_in_two_groups_are_told(tmp_path: Path) -> None:
     text = page_of(tmp_path, with_limits(many_sites(20)))
     assert "adjusted for site (lymph node against all others)" in text
     assert "lymph_node against" not in text
+    assert "one coefficient for 8 pairs; where the pairs had no room for every site, the most common against" in text
+
+
+def test_methods_tell_that_a_time_point_is_not_in_the_model(tmp_path: Path) -> None:
+    table = confounded_cohort(20).assign(specimen="core")
+    early = table[table["timepoint"] == "post"].head(3).assign(timepoint="week6")
+    text = page_of(tmp_path, with_limits(pd.concat([table, early], ignore_index=True)))
+    assert "40 of 43 biopsies (time points below 6 pairs left out) of 20 patients entered a linear model" in text
+    assert "of log density on time point, with" in text
 
 
 def test_a_cohort_without_any_change_has_a_page(tmp_path: Path) -> None:

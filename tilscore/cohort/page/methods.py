@@ -94,10 +94,13 @@ def _change(found: CohortResults, cite: Any) -> str:
         f"Hodges-Lehmann estimate {cite('hodges')}"
     )
     rules = ", not adjusted for anything, as no known difference in the sampling could be"
-    if any(row["adjusted_for"] for row in rows(found, "tests", role="primary")):
+    used = [row["adjusted_for"] for row in rows(found, "tests", role="primary") if row["adjusted_for"]]
+    if used:
+        grouped = any("against all others" in factors for factors in used)
+        groups = "; where the pairs had no room for every site, the most common against all others" if grouped else ""
         rules = (
             ", both on ranks aligned for what differed within pairs of specimen type, log evaluable area, site and log "
-            f"number of cores {cite('puri')}, in this order, one coefficient for {s['n_pairs_per_term']} pairs"
+            f"number of cores {cite('puri')}, in this order, one coefficient for {s['n_pairs_per_term']} pairs{groups}"
         )
     return (
         f"{tests}{rules}; at least {s['n_min_pairs']} pairs were needed. p values of the time points were corrected "
@@ -113,13 +116,21 @@ def _model(found: CohortResults, cite: Any) -> str:
     about = found.analysis["model_diagnostics"]
     if about.get("status") != "ok":
         return "No model of all biopsies could be fitted."
-    terms = [row["term"].split(":")[0] for row in rows(found, "model") if row["term"] != "intercept"]
+    terms = [
+        row["term"].split(":")[0].replace("timepoint", "time point")
+        for row in rows(found, "model")
+        if row["term"] != "intercept"
+    ]
     listed = ", ".join(dict.fromkeys(terms))
     how = "a random intercept for the patient (REML)" if about["kind"] == "mixed" else "patients as fixed effects"
+    n, n_scored = about["n_biopsies"], found.analysis["flow"]["n_biopsies_scored"]
+    few = found.analysis["settings"]["n_min_pairs"]
+    which = (
+        f"All {n} biopsies" if n == n_scored else f"{n} of {n_scored} biopsies (time points below {few} pairs left out)"
+    )
     return (
-        f"All {about['n_biopsies']} biopsies of {about['n_patients']} patients entered a linear model of log density "
-        f"on {listed}, with {how} and cluster-robust errors by patient (CR2, Satterthwaite's degrees of freedom "
-        f"{cite('pustejovsky')})."
+        f"{which} of {about['n_patients']} patients entered a linear model of log density on {listed}, with {how} and "
+        f"cluster-robust errors by patient (CR2, Satterthwaite's degrees of freedom {cite('pustejovsky')})."
     )
 
 
