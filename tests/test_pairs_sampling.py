@@ -9,6 +9,7 @@ from scipy import stats
 from test_pairs import CFG, cohort
 
 from tilscore.cohort.paired.change import change_tests
+from tilscore.cohort.paired.model import model_design
 from tilscore.cohort.paired.pairs import build_pairs
 from tilscore.cohort.paired.run import analyse_tables
 from tilscore.inputs.words import COLUMNS
@@ -138,6 +139,20 @@ def test_sites_that_are_two_groups_only_are_told() -> None:
     assert set(tests.loc["wilcoxon_naive", "not_adjusted_for"]) == {"site"}
     tests = change_tests(build_pairs(many_sites(40), CFG), CFG).set_index("test")
     assert set(tests.loc["wilcoxon_adjusted", "adjusted_for"]) == {"site"}
+
+
+def test_baselines_without_a_pair_give_the_model_room_for_sites() -> None:
+    """They tell how sites differ, as the patient is random; not so where patients are fixed effects."""
+    alone = confounded_cohort(60).query("timepoint == 'baseline'")
+    alone = alone.assign(
+        patient_id="B" + alone["patient_id"], site=["lymph_node", "liver", "bone", "skin", "lung"] * 12
+    )
+    table = pd.concat([many_sites(20), alone], ignore_index=True)
+    design, inner = (model_design(table, CFG, within=within) for within in (False, True))
+    assert design.used == ["site"]
+    assert inner.used == []
+    assert set(inner.dropped) == {"site"}
+    assert model_design(many_sites(20), CFG).used == []
 
 
 def test_limit_that_no_test_gives_is_infinite_and_empty_in_the_table() -> None:

@@ -68,12 +68,14 @@ def fit_model(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> ModelResult:
     biopsies : one row a patient and time point.
     """
     design = model_design(biopsies, cfg)
+    variances, warned = (None, []) if isinstance(design, str) else mixed_variances(design)
+    if variances is None and not isinstance(design, str):
+        design = model_design(biopsies, cfg, within=True)
     if isinstance(design, str):
         return ModelResult(
             [], {"status": "not_evaluable", "reason": design}, [f"The mixed model was not fitted: {design}."]
         )
     notes = [f"The model is not adjusted for {factor}: {why}." for factor, why in design.dropped.items()]
-    variances, warned = mixed_variances(design)
     if variances is None:
         why = "model_diagnostics.warnings tells why"
         notes.append(
@@ -97,8 +99,14 @@ def fit_model(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> ModelResult:
     return _robust(design, shrink, list(range(len(design.names))), cfg, diagnostics, notes)
 
 
-def model_design(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> Design | str:
-    """Build the regressors, or say why there can be no model."""
+def model_design(biopsies: pd.DataFrame, cfg: AnalyseConfig, *, within: bool = False) -> Design | str:
+    """Build the regressors, or say why there can be no model.
+
+    Parameters
+    ----------
+    within : patients are fixed effects: who has but one biopsy tells nothing of specimen, area, site and cores, and
+        gives no room for their coefficients. With a random intercept each patient does.
+    """
     table = _usable(biopsies, cfg)
     later = sorted(set(table["timepoint"]) - {"baseline"}, key=order)
     if not later:
@@ -107,14 +115,14 @@ def model_design(biopsies: pd.DataFrame, cfg: AnalyseConfig) -> Design | str:
     columns = {"intercept": np.ones(len(table))}
     columns |= {f"timepoint: {t}": (table["timepoint"] == t).to_numpy(float) for t in later}
     patient = pd.factorize(table["patient_id"])[0]
-    room = (np.bincount(patient) > 1).sum() // cfg.n_pairs_per_term
+    room = (np.bincount(patient) > int(within)).sum() // cfg.n_pairs_per_term
     dropped: dict[str, str] = {}
     used: list[str] = []
     n_used = 0
     for factor in ("specimen", "area", "site", "cores"):
         new = _factor(table, factor)
         if n_used + len(new) > room:
-            dropped[factor] = f"its coefficients ({len(new)}) are too many for the pairs there are"
+            dropped[factor] = f"its coefficients ({len(new)}) are too many for the patients there are"
             continue
         columns |= new
         n_used += len(new)
