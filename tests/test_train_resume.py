@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch.utilities import rank_zero_only
+from tiny_model import Canary
 from tiny_sets import picture, text
 
 from tilscore.cli import main
@@ -168,3 +169,17 @@ def test_no_warning_tells_users_of_what_is_meant(data: Path, tmp_path: Path, rec
     assert main([*args, "--steps", "1"]) == 0
     assert main([*args, "--steps", "3", "--resume"]) == 0
     assert [str(w.message) for w in recwarn if "lightning" in w.filename] == []
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_and_never_run(data: Path, tmp_path: Path) -> None:
+    cfg = begun(tmp_path / "r", replace(load_config(TrainConfig, CONFIG), phantoms=PhantomSetConfig(n=0)))
+    note_run(cfg, tmp_path / "r", {"held_out": []})
+    canary = tmp_path / "ran"
+    for held in ({"global_step": 9, "state_dict": Canary(canary)}, Canary(canary)):
+        torch.save(held, tmp_path / "r" / "checkpoints" / "last.ckpt")
+        with pytest.raises(ConfigError, match=r"last\.ckpt: the checkpoint .* more than weights"):
+            train(cfg, data, tmp_path / "r", resume=True, progress=False)
+    (tmp_path / "r" / "checkpoints" / "last.ckpt").write_bytes(b"")
+    with pytest.raises(ConfigError, match="is damaged"):
+        train(cfg, data, tmp_path / "r", resume=True, progress=False)
+    assert not canary.exists()

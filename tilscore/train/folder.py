@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,24 @@ _SHOWN = 3
 def last_checkpoint(out: Path) -> Path:
     """Where a run folder's last checkpoint lies, or will lie."""
     return out / "checkpoints" / "last.ckpt"
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint, read as weights and plain values: a run folder of others may hold a pickle that runs code.
+
+    Raises
+    ------
+    ConfigError : it is damaged, or holds anything else.
+    """
+    import torch
+
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, EOFError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as err:
+        do = "give another --out; a checkpoint of others is begun from by its model: --init"
+        raise ConfigError(
+            "the checkpoint to go on from is damaged, or holds more than weights", where=path, do=do
+        ) from err
 
 
 def check_folder(cfg: TrainConfig, out: Path, *, resume: bool) -> bool:

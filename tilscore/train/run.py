@@ -33,7 +33,7 @@ from tilscore.train.config import TrainConfig
 from tilscore.train.crossval import inherited_from, learned_with
 from tilscore.train.data import Crops, check_annotated, field_id, make_phantoms, present, read_sets, split
 from tilscore.train.depthwise import speed_up_depthwise
-from tilscore.train.folder import check_fields, check_folder, last_checkpoint, next_log, note_run
+from tilscore.train.folder import check_fields, check_folder, last_checkpoint, next_log, note_run, read_checkpoint
 from tilscore.train.imagenet import load_imagenet
 from tilscore.train.observed import observed
 from tilscore.train.pictures import draw_curves, draw_examples
@@ -197,7 +197,7 @@ def train(
 def fit(trainer: L.Trainer, task: L.LightningModule, checkpoint: Path | None) -> None:
     """Lightning's `fit`, which ends the program in silence where a person stops it: here that is what it is."""
     try:
-        trainer.fit(task, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=False)
+        trainer.fit(task, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     except SystemExit as err:
         if isinstance(err.__context__, KeyboardInterrupt):
             raise err.__context__ from None
@@ -235,7 +235,7 @@ def _trainer(cfg: TrainConfig, out: Path, callbacks: list[L.Callback], precision
 
 def _ended(task: Task, last: Path) -> bool:
     """Whether the checkpoint is that of a run at its last step; the task then has its averaged weights."""
-    found = torch.load(last, map_location="cpu", weights_only=False)
+    found = read_checkpoint(last)
     if found["global_step"] < task.cfg.steps:
         return False
     task.load_state_dict(found["state_dict"])
