@@ -182,6 +182,6 @@ class TestDepthwise:
 
 
 def test_an_encoder_that_is_none_is_refused() -> None:
-    for name in ("efficientnet_lite99", "vit_tiny_patch16_224"):
+    for name in ("efficientnet_lite99", "vit_tiny_patch16_224", "hf-hub:owner/name", "local-dir:folder"):
         with pytest.raises(ConfigError, match=rf"net\.encoder: .*found {name}"):
             TilNet(NetConfig(encoder=name))

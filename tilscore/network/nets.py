@@ -46,6 +46,8 @@ def _encoder(name: str) -> nn.Module:
     """A timm encoder with features at strides 2, 4, 8, 16 and 32."""
     do = "name one with features at strides 2, 4, 8, 16 and 32"
     try:
+        if not timm.is_model(name):  # timm would ask a hub for `hf-hub:owner/name`
+            raise ValueError(name)
         encoder = timm.create_model(name, features_only=True, pretrained=False)
     except (RuntimeError, AttributeError, ValueError) as err:
         raise ConfigError("timm makes no such encoder", where="net.encoder", found=name, do=do) from err
