@@ -95,3 +95,17 @@ def test_a_value_out_of_range_is_named(key: str, value: object) -> None:
 
 def test_every_setting_of_a_run_may_be_written_down() -> None:
     assert parse_config(RunConfig, as_values(RunConfig()), where="x.yaml") == RunConfig()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+        + "".join(f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in ("ab", "bc", "cd", "de", "ef")),
+        "parts: &a [*a]",
+    ],
+)
+def test_aliases_that_stand_for_billions_of_values_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="too many values"):
+        load_config(Outer, tmp_path / "c.yaml")

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from tilscore.errors import ConfigError
 
 T = TypeVar("T")
+_MOST_VALUES = 100_000
+"""Of one file, where each alias counts as all that it stands for: a few lines of aliases can stand for billions."""
 
 
 def load_config(kind: type[T], path: Path) -> T:
@@ -19,27 +21,31 @@ def load_config(kind: type[T], path: Path) -> T:
 
     Raises
     ------
-    ConfigError : no such file, not YAML, an unknown key (the nearest is named), one that is there twice, or a value
-        of another type.
+    ConfigError : no such file, not YAML, an unknown key (the nearest is named), one that is there twice, a value
+        of another type, or more values than settings can have.
     """
     import yaml
 
     try:
         text = path.read_text(encoding="utf-8")
-        _check_once(yaml.compose(text, yaml.SafeLoader), path, set())
+        _check_once(yaml.compose(text, yaml.SafeLoader), path, {})
         values = yaml.safe_load(text) or {}
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError("cannot be read", where=path, found=err) from err
-    except yaml.YAMLError as err:
+    except (yaml.YAMLError, RecursionError) as err:
         raise ConfigError("is not YAML", where=path, found=err) from err
     return parse_config(kind, values, where=str(path))
 
 
-def _check_once(node: Any, path: Path, seen: set[int]) -> None:
-    """Refuse a key that a table of the YAML nodes holds twice: the later one would win unseen."""
+def _check_once(node: Any, path: Path, seen: dict[int, int]) -> int:
+    """How many values a YAML node stands for.
+
+    Refuses a key that a table holds twice, as the later one would win unseen, and more than `_MOST_VALUES`.
+    """
     if id(node) in seen or not isinstance(getattr(node, "value", None), list):
-        return
-    seen.add(id(node))
+        return seen.get(id(node), 1)
+    seen[id(node)] = _MOST_VALUES  # until it is counted: a node within itself has no end
+    size = 1
     keys: set[tuple[str, str]] = set()
     for child in node.value:
         key, value = child if isinstance(child, tuple) else (None, child)
@@ -48,7 +54,11 @@ def _check_once(node: Any, path: Path, seen: set[int]) -> None:
                 where = f"{path} line {key.start_mark.line + 1}"
                 raise ConfigError("key is there twice", where=where, found=key.value, do="put its values together")
             keys.add((key.tag, key.value))
-        _check_once(value, path, seen)
+        size += _check_once(value, path, seen)
+    if size > _MOST_VALUES:
+        raise ConfigError("holds too many values", where=path, do="write out what its aliases stand for")
+    seen[id(node)] = size
+    return size
 
 
 def parse_config(kind: type[T], values: Any, *, where: str) -> T:
