@@ -31,7 +31,7 @@ from tilscore.modelstore import (
 )
 from tilscore.modelstore.firstcard import TO_WRITE
 from tilscore.modelstore.store import shipped_store, write_config
-from tilscore.network.config import Calibration
+from tilscore.network.config import Calibration, NetConfig
 from tilscore.network.nets import TilNet
 
 REPO = Path(__file__).parents[1]
@@ -85,6 +85,26 @@ def test_a_pickle_is_refused_and_never_run(tmp_path: Path, folder: Path) -> None
     with pytest.raises(ModelError):
         find_model(str(folder)).load()
     assert not canary.exists()
+
+
+def test_a_config_nested_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 200_000)
+    with pytest.raises(ModelError, match="is not a model's config"):
+        find_model(str(tmp_path))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no such rights")
+@pytest.mark.parametrize("mask", [0o077, 0o022, 0o007])
+def test_files_of_a_model_have_the_rights_that_the_user_gives_new_files(mask: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        net = TilNet(NetConfig(width=32))
+        folder = save_model(tmp_path / "m", net, ModelConfig(name="m", net=net.cfg)).folder
+    finally:
+        os.umask(before)
+    assert {p.name: p.stat().st_mode & 0o777 for p in folder.iterdir()} == dict.fromkeys(
+        ("README.md", "config.json", "model.safetensors"), 0o666 & ~mask
+    )
 
 
 @pytest.mark.parametrize(

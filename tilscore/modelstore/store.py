@@ -139,15 +139,14 @@ def save_model(
     activations : as `quantise.observe` finds them; with them CPUs run the model in int8.
     card : Markdown; None keeps the card that a person has worked on, or writes a first one.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     weights = folder / "model.safetensors"
     with replacing(weights) as beside:
         tensors = {k: v.contiguous() for k, v in net.state_dict().items()}
         for name, seen in (activations or {}).items():
             tensors |= {f"{_ACTIVATIONS}{name}.{part}": value.contiguous() for part, value in seen._asdict().items()}
-        save_file(tensors, beside)
-        beside.chmod(0o644)
+        beside.write_bytes(save(tensors))  # `save_file` would set rights of its own
         model = Model(folder, replace(cfg, weights_sha256=sha256(beside)))
         write_json(folder / _NEXT, as_values(model.config))
     write_config(model)
@@ -260,7 +259,7 @@ def read_model(folder: Path, name: str = "config.json") -> Model:
     path = folder / name
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise ModelError("is not a model's config", where=path, found=err) from err
     if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
         raise ModelError("is of another format", where=path, found=values["format"], do="update tilscore")
