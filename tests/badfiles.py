@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import cv2
@@ -39,3 +40,14 @@ def refused(path: Path, kind: type[TilscoreError] = SlideError, mpp: float | Non
     assert "\n" not in line
     assert len(line) < 600
     return line
+
+
+def png_bomb(path: Path, side: int) -> Path:
+    """A small PNG that says that it has `side` x `side` px."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4) + name + data + zlib.crc32(name + data).to_bytes(4)
+
+    header = side.to_bytes(4) * 2 + bytes([8, 2, 0, 0, 0])
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6))))
+    return path

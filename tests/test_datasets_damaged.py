@@ -10,11 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from badfiles import png_bomb
 from scipy.io import savemat
 from tiny_sets import EPI, nuclei, picture, squares, text
 
 from tilscore.datasets import read_set
-from tilscore.datasets.reading import read_mat
+from tilscore.datasets.reading import read_mask, read_mat, read_rgb
 from tilscore.errors import DataError
 
 
@@ -150,3 +151,13 @@ def test_a_folder_above_or_below_that_of_lizard_says_which_to_give(tmp_path: Pat
     with pytest.raises(DataError, match=r"several sets below this folder \(found consep/Test/Labels, lizard/"):
         read_set("lizard", tmp_path)
     assert len(read_set("lizard", root)) == 2
+
+
+def test_a_picture_too_large_to_decode_is_told(tmp_path: Path) -> None:
+    """Of 100,000 x 100,000 px: OpenCV and Pillow raise errors of their own for it."""
+    for name in ("a.png", "a_regions.png"):
+        png_bomb(tmp_path / name, 100_000)
+    with pytest.raises(DataError, match=r"a\.png: picture cannot be decoded .*cut it into smaller pictures"):
+        read_rgb(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a_regions\.png: picture cannot be decoded"):
+        read_mask(tmp_path / "a_regions.png", (10, 10))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from badfiles import picture, refused, svs, write
+from badfiles import picture, png_bomb, refused, svs, write
 from PIL import Image
 from tiffs import write_tiff
 
@@ -116,15 +115,6 @@ def test_fields_that_are_not_rgb8(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
     Image.new(mode, (40, 30)).save(path)
     assert "not 8-bit RGB" in refused(path)
-
-
-def png_bomb(path: Path, side: int) -> Path:
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return len(data).to_bytes(4) + name + data + zlib.crc32(name + data).to_bytes(4)
-
-    header = side.to_bytes(4) * 2 + bytes([8, 2, 0, 0, 0])
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6))))
-    return path
 
 
 @pytest.mark.parametrize("side", [10_000, 12_000, 50_000, 2**31 - 1])

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tilscore.errors import ConfigError, DataError
+from tilscore.errors import ConfigError, DataError, printable
+from tilscore.slide.alpha import on_white
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,22 +52,28 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     if bgr.ndim != 3 or bgr.dtype != np.uint8:
         do = "export it as 8-bit RGB"
         raise DataError("is not an 8-bit colour image", where=path, found=f"{bgr.shape} {bgr.dtype}", do=do)
-    if bgr.shape[2] == 4:
-        alpha = bgr[..., 3:].astype(np.uint16)
-        bgr = (bgr[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
-    return np.ascontiguousarray(bgr[..., ::-1], np.uint8)
+    bgr = on_white(bgr) if bgr.shape[2] == 4 else bgr
+    return np.ascontiguousarray(bgr[..., ::-1])
 
 
 def decoded(path: Path, flag: int) -> np.ndarray | None:
     """A picture as OpenCV decodes it, None where it is missing or damaged.
 
     OpenCV itself opens no file on Windows whose path has letters beyond the system's code page.
+
+    Raises
+    ------
+    DataError : OpenCV refuses it, as it does more than 2**30 pixels.
     """
     try:
         data = np.fromfile(path, np.uint8)
     except OSError:
         return None
-    return cv2.imdecode(data, flag) if data.size else None
+    try:
+        return cv2.imdecode(data, flag) if data.size else None
+    except cv2.error as err:
+        do = "cut it into smaller pictures"
+        raise DataError("picture cannot be decoded", where=path, found=printable(err.err, 120), do=do) from err
 
 
 def _read_tiff(path: Path) -> NDArray[np.uint8]:
@@ -117,7 +124,7 @@ def palette_numbers(path: Path) -> np.ndarray | None:
     try:
         with Image.open(path) as picture:
             return np.asarray(picture) if picture.mode == "P" else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, Image.DecompressionBombError):  # OpenCV has the last word on large ones
         return None
 
 
