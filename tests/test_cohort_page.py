@@ -227,8 +227,8 @@ def test_an_interval_without_a_limit_is_shown_as_one(tmp_path: Path) -> None:
 def test_no_later_time_point(tmp_path: Path) -> None:
     """Only baselines: a page all the same, without figures of change."""
     alone = made(tmp_path, SimulateConfig(patients=4, pairs=0, series=0, seed=1), lambda out, results: None)
-    assert "No change can be told" in alone.page.text
-    assert {f.stem for f in (alone.out / "figures").iterdir()} == {"flow", "sites"}
+    assert "so no change can be told" in alone.page.text
+    assert {f.stem for f in (alone.out / "figures").iterdir()} == {"flow", "levels", "sites"}
 
 
 def test_results_of_other_files_are_left_out_and_told(tmp_path: Path) -> None:

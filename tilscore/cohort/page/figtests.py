@@ -233,19 +233,18 @@ def draw_flow(found: CohortResults) -> Figure:
     states: dict[str, int] = flow["n_slides_by_status"]
     lost = [f"{n} {state.replace('_', ' ')}" for state, n in states.items() if state != "ok"]
     n_scored, n_base, n_pairs = flow["n_biopsies_scored"], flow["n_baselines_scored"], flow["n_pairs"]
+    times = f": {several(n_base, 'baseline')}, {n_scored - n_base} later" if found.later else ""
     steps = [
         (f"{several(flow['n_slides'], 'slide')} of {several(flow['n_patients'], 'patient')} listed", lost),
         (f"{several(states.get('ok', 0), 'slide')} with a score", []),
-        (
-            f"{several(n_scored, 'biopsy')} with a score: {several(n_base, 'baseline')}, {n_scored - n_base} later",
-            _lost_biopsies(found),
-        ),
+        (f"{several(n_scored, 'biopsy')} with a score{times}", _lost_biopsies(found)),
     ]
     width = max(9.0, 1.4 * len(n_pairs))
-    figure = new_figure(width, 4.3)
+    low, high = -0.1 if found.later else 1.3, 4.3
+    figure = new_figure(width, high - max(low, 0))
     axes = figure.add_subplot()
     axes.set_axis_off()
-    axes.set(xlim=(0, width), ylim=(-0.1, 4.3))
+    axes.set(xlim=(0, width), ylim=(low, high))
     boxes = [_box(axes, 3.0, 3.9 - 1.1 * i, text) for i, (text, _) in enumerate(steps)]
     for upper, lower in pairwise(boxes):
         _arrow(axes, upper, lower)

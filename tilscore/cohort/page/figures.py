@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tilscore.cohort.page.figchange import FLOOR_PER_MM2, N_SITES, sites, spaghetti, waterfall
+from tilscore.cohort.page.figlevels import baselines, levels
 from tilscore.cohort.page.figsurvival import kaplan_meier_figure
 from tilscore.cohort.page.figtests import draw_flow, draw_forest, draw_shifts, sensitivity_forest, tests_forest
 from tilscore.cohort.page.results import PAIRS, CohortResults, rows
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 TITLES = {"density": "TIL density", "stil": "sTIL area", "calibrated": "calibrated sTIL"}
 NAMES = frozenset(
-    ["flow", "sites", "survival", "spaghetti", "sensitivity_density", "sensitivity_percent", "shifts"]
+    ["flow", "levels", "sites", "survival", "spaghetti", "sensitivity_density", "sensitivity_percent", "shifts"]
     + [f"{kind}_{measure.name}" for kind in ("waterfall", "tests") for measure in MEASURES]
     + [f"bland_altman_{name}" for name in PAIRS]
 )
@@ -65,8 +66,10 @@ def draw_figures(found: CohortResults) -> list[Drawn]:
 def _wanted(found: CohortResults) -> list[tuple[str, str, str, Callable[[], Figure]]]:
     """Name, title, caption and how to draw, of each figure there is something to show for."""
     wanted: list[tuple[str, str, str, Callable[[], Figure]]] = [
-        ("flow", "From slides to pairs", "", partial(draw_flow, found))
+        ("flow", "From slides to pairs" if found.later else "From slides to biopsies", "", partial(draw_flow, found))
     ]
+    if not found.later and len(baselines(found)):
+        wanted.append(("levels", "Level of each patient", _LEVELS, partial(levels, found)))
     if found.biopsies["til_density_per_mm2"].notna().any():
         wanted.append(("sites", "By site and specimen", _SITES, partial(sites, found)))
     if found.assays is not None and found.km is not None:
@@ -125,6 +128,10 @@ def _bar(basis: str, tests: list[dict[str, Any]]) -> str:
 _SURVIVAL = (
     "Kaplan-Meier curves of patients in groups by their score, with 95 % intervals; a tick where patients are "
     "censored. Groups are not adjusted."
+)
+_LEVELS = (
+    "Each mark is a patient's biopsy, the line its 95 % interval, the dashed line the median of all. Patients of the "
+    "shortlist, where there is one, have their names: a high or low level may be that of the site or specimen."
 )
 _SITES = (
     "Each mark is a biopsy, the bar the median of at least 3. Levels differ by site and specimen without any "

@@ -63,7 +63,8 @@ def methods(found: CohortResults) -> tuple[list[str], list[str]]:
                 cited.append(name)
         return "[" + ",".join(str(cited.index(name) + 1) for name in names) + "]"
 
-    parts = [tell(found, cite) for tell in (_scores, _change, _model, _single)]
+    of_change = (_change, _model, _single) if found.later else ()
+    parts = [tell(found, cite) for tell in (_scores, *of_change)]
     if found.agreement is not None:
         parts.append(
             f"Agreement was described with intraclass correlations {cite('shrout')}, concordance {cite('lin')}, "
@@ -78,13 +79,16 @@ def _scores(found: CohortResults, cite: Any) -> str:
     offset = found.analysis["settings"]["density_offset_per_mm2"]
     models = sorted({m for m in found.slides.get("model", []) if m})
     by = f" by the model {', '.join(models)}" if models else ""
+    what = " and of a change" if found.later else ""
+    scale = (
+        f" Densities were analysed as log(density + {offset:g}/mm²), and changes are given as ratios; percentages were "
+        "analysed as differences in points."
+    )
     return (
         f"Stromal tumour-infiltrating lymphocytes (TILs {cite('salgado')}) were counted{by} on digitised H&E slides "
         "and given as TILs per mm² of evaluable stroma. The slides of a biopsy were pooled by area: the sum of TILs "
-        "over the sum of stroma. Intervals of a biopsy and of a change were recovered from those of the slides "
-        f"{cite('zou')}. Densities were analysed as log(density + {offset:g}/mm²), and changes are given as ratios; "
-        "percentages were analysed as differences in points."
-    )
+        f"over the sum of stroma. Intervals of a biopsy{what} were recovered from those of the slides {cite('zou')}."
+    ) + (scale if found.later else "")
 
 
 def _change(found: CohortResults, cite: Any) -> str:

@@ -194,6 +194,8 @@ def notes(found: CohortResults) -> list[str]:
     """What a reader must not miss: the notes of the analysis, those on adjustment as one for each time point."""
     said = [n.replace("(listed in flow.left_out)", "(listed below)") for n in found.analysis["notes"]]
     said = [n for n in said if not n.startswith("The change of ")]
+    if not found.later:  # nothing of change was asked for
+        said = [n for n in said if not n.startswith("The mixed model was not fitted")]
     for timepoint in found.later:
         groups: dict[str, list[str]] = {}
         for row in rows(found, "tests", timepoint=timepoint, role="primary"):

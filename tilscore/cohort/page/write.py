@@ -60,10 +60,16 @@ BOOKS = {
     "rank": "ranks, shortlist and centres as sheets",
     "assays": "the tables of the assays as sheets",
 }
-LIMITS = (
+LIMITS_OF_CHANGE = (
     "A baseline core and a later resection of another site read differently without any treatment. What is adjusted "
     "for rests on the pairs at hand; what was not recorded (tumour content, fixation) is not.",
     "Pairs are not a random sample: who has a second biopsy has mostly progressed. See the section on missing pairs.",
+)
+LIMITS_OF_LEVELS = (
+    "Sites and specimens differ in level without any treatment; what was not recorded (tumour content, fixation) is "
+    "not allowed for.",
+)
+LIMITS = (
     "An interval of a biopsy holds the sampling within the tissue seen, not how a biopsy differs from the rest of the "
     "tumour, nor the error of the model that finds the cells.",
     "The scores were not validated for clinical use. A pathologist must look at the slides' reports first.",
@@ -121,6 +127,7 @@ def render(found: CohortResults, drawn: list[Drawn], links: Mapping[str, str]) -
         analysis=found.analysis,
         flow=found.analysis["flow"],
         headlines=headlines(found),
+        paired=bool(found.later),
         notes=notes(found),
         results=_results(found),
         figures={figure.name: _shown(figure) for figure in drawn},
@@ -145,7 +152,7 @@ def render(found: CohortResults, drawn: list[Drawn], links: Mapping[str, str]) -
         books=_books(found),
         methods=paragraphs,
         references=references,
-        limits=LIMITS,
+        limits=(*(LIMITS_OF_CHANGE if found.later else LIMITS_OF_LEVELS), *LIMITS),
     )
 
 
