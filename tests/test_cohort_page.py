@@ -224,13 +224,6 @@ def test_an_interval_without_a_limit_is_shown_as_one(tmp_path: Path) -> None:
         assert re.search(r"\d\.\d\d \(no limit to \d\.\d\d\)", svg)
 
 
-def test_no_later_time_point(tmp_path: Path) -> None:
-    """Only baselines: a page all the same, without figures of change."""
-    alone = made(tmp_path, SimulateConfig(patients=4, pairs=0, series=0, seed=1), lambda out, results: None)
-    assert "so no change can be told" in alone.page.text
-    assert {f.stem for f in (alone.out / "figures").iterdir()} == {"flow", "levels", "sites"}
-
-
 def test_results_of_other_files_are_left_out_and_told(tmp_path: Path) -> None:
     def outdated(out: Path, results: Path) -> None:
         rank(results / "slides.csv", results, out, n=3)

@@ -7,29 +7,20 @@ what they do.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
-from collections.abc import Iterator
 
 __all__ = ["ov"]
 
 _TELEMETRY = "openvino_telemetry"
 
-
-@contextlib.contextmanager
-def _not_to_be_found(name: str) -> Iterator[None]:
-    """Let imports of a module fail meanwhile, as if it were not installed; one that is loaded is loaded afterwards."""
-    loaded = {key: sys.modules.pop(key) for key in list(sys.modules) if key.partition(".")[0] == name}
-    sys.modules[name] = None  # type: ignore[assignment]  # what Python takes for "not to be imported"
-    try:
-        yield
-    finally:
-        del sys.modules[name]
-        sys.modules.update(loaded)
-
-
-with _not_to_be_found(_TELEMETRY):
+_loaded = sys.modules.get(_TELEMETRY)
+sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # Python takes it for a module that is not installed
+try:
     import openvino as ov
+finally:
+    del sys.modules[_TELEMETRY]
+    if _loaded is not None:
+        sys.modules[_TELEMETRY] = _loaded
 
 logging.getLogger("openvino").setLevel(logging.ERROR)
