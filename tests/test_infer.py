@@ -126,14 +126,14 @@ def test_worker_processes_read_the_same(field) -> None:
         np.testing.assert_array_equal(getattr(alone.cells, name), getattr(helped.cells, name))
 
 
-@given(red=st.integers(160, 239), green=st.integers(160, 239), blue=st.integers(160, 239))
+@given(red=st.integers(160, 255), green=st.integers(160, 255), blue=st.integers(160, 255))
 def test_white_balance_makes_tinted_glass_white_and_keeps_absorption(red: int, green: int, blue: int) -> None:
     """Glass comes to 240, and what lets half of the light through still does."""
     table = white_table((red, green, blue))
     glass = np.array([[[red, green, blue]]], np.uint8)
     np.testing.assert_allclose(cv2.LUT(glass, table), 240, atol=1)
     np.testing.assert_allclose(cv2.LUT(glass // 2, table), 120, atol=2)
-    np.testing.assert_array_equal(white_table((240, 245, 255))[0, :, 1], np.arange(256))
+    np.testing.assert_array_equal(white_table((240, 240, 240))[0, :, 1], np.arange(256))
 
 
 def test_glass_and_pen_hold_no_cells(field) -> None:

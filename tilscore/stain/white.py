@@ -24,7 +24,7 @@ def glass_of(slide: Slide) -> Colour:
 
 
 def white_table(glass_rgb: Colour) -> NDArray[np.uint8]:
-    """Look-up table [1 256 3] that brings glass of this colour to `GLASS_LEVEL`; it never darkens."""
-    gain = np.clip(GLASS_LEVEL / np.array(glass_rgb, float), 1.0, 1.5)
+    """Look-up table [1 256 3] that brings glass of this colour to `GLASS_LEVEL`, brighter glass too."""
+    gain = np.minimum(GLASS_LEVEL / np.array(glass_rgb, float), 1.5)
     table: NDArray[np.uint8] = np.clip(np.arange(256)[:, None] * gain + 0.5, 0, 255).astype(np.uint8)[None]
     return table
