@@ -136,6 +136,7 @@ def test_every_figure_is_in_the_page_and_a_file_with_text(cohort: Made) -> None:
     names = {f.stem for f in files}
     wanted = {"flow", "sites", "spaghetti", "waterfall_density", "waterfall_stil", "waterfall_calibrated", "shifts"}
     wanted |= {"tests_density", "tests_stil", "tests_calibrated", "sensitivity_density", "sensitivity_percent"}
+    wanted |= {"by_group"}
     assert names == wanted | {"bland_altman_pair"}
     for file in files:
         assert ElementTree.parse(file).getroot().findall(f".//{SVG}text"), file
@@ -238,9 +239,8 @@ def test_results_of_other_files_are_left_out_and_told(tmp_path: Path) -> None:
         assert f"run cohort {verb} again" in seen.page.text
         assert title not in seen.page.text
     assert "Survival by score" not in seen.page.text
-    assert {v for v in seen.page.values("href") if v.endswith(".csv")} == {
-        f"{t}.csv" for t in ("slides", "biopsies", "pairs", "tests", "model", "shifts", "missing", "mde", "sensitivity")
-    }
+    names = "slides biopsies pairs tests by_group model shifts missing mde sensitivity".split()
+    assert {v for v in seen.page.values("href") if v.endswith(".csv")} == {f"{name}.csv" for name in names}
     assert [v for v in seen.page.values("href") if v.endswith(".xlsx")] == ["tables.xlsx"]
     rank(seen.results / "slides.csv", seen.results, seen.out, n=3)
     assays(seen.results / "slides.csv", seen.results, seen.results / "assays.csv", seen.out)

@@ -263,7 +263,7 @@ def test_analysis_from_files(tmp_path: Path) -> None:
     made = SimulateConfig(patients=60, pairs=40, series=10, effect_log={"post": 0.8}, missing_frac=0.1, seed=4)
     write_simulation(tmp_path / "in", made)
     found = analyse(tmp_path / "in" / "slides.csv", tmp_path / "in" / "scores.csv", tmp_path / "out")
-    names = ("slides", "biopsies", "pairs", "tests", "model", "shifts", "missing", "mde", "sensitivity")
+    names = ("slides", "biopsies", "pairs", "tests", "by_group", "model", "shifts", "missing", "mde", "sensitivity")
     assert {p.stem for p in (tmp_path / "out").glob("*.csv")} == set(names)
     assert json.loads((tmp_path / "out" / "analysis.json").read_text()) == found
     flow = found["flow"]

@@ -72,6 +72,8 @@ def _add_analyse(parts: Verbs) -> None:
     _manifest_and_results(verb)
     verb.add_argument("--out", type=out_path, required=True, metavar="COHORT", help="folder for tables and page")
     verb.add_argument("--measurement-sd", type=float, metavar="POINTS", help="known SD of repeated sTIL measurements")
+    text = "columns whose words are groups that may change differently (default: response arm)"
+    verb.add_argument("--by", nargs="*", metavar="COL", help=text)
     verb.add_argument("--config", type=Path, help="YAML with any other setting")
     verb.set_defaults(do=analyse)
 
@@ -170,11 +172,14 @@ def analyse(args: argparse.Namespace) -> int:
     """Paired change of a cohort."""
     from tilscore.cohort.paired import analyse
     from tilscore.cohort.paired.pairs import AnalyseConfig
+    from tilscore.inputs.words import column_names
 
     check_can_write(args.out, folder=True)
     cfg = load_config(AnalyseConfig, args.config) if args.config else AnalyseConfig()
     if args.measurement_sd is not None:
         cfg = replace(cfg, measurement_sd_points=args.measurement_sd)
+    if args.by is not None:
+        cfg = replace(cfg, by=tuple(column_names(args.by)))
     return _report(analyse(args.manifest, args.results, args.out, cfg), args)
 
 

@@ -67,6 +67,8 @@ TIMEPOINTS = ("baseline", "week6", "week12", "post")
 """Besides these, `weekN` and `dayN` with any number are time points."""
 SPECIMENS = ("core", "resection", "excision", "cytology_block")
 SITES = ("breast", "lymph_node", "liver", "lung", "skin", "bone", "brain", "soft_tissue", "other")
+RESPONSES = ("CR", "PR", "SD", "PD")
+"""Words of response, best first (Eisenhauer et al. 2009, RECIST 1.1); a column of responses may hold any other."""
 STAINS = ("H&E", "HES")
 """Stains that are scored. HES is H&E with saffron, which colours collagen yellow."""
 MARKERS = (
@@ -153,6 +155,11 @@ def column_names(header: Iterable[str]) -> list[str]:
 def _without_unit(name: str) -> str:
     bare = re.sub(r"_?[(\[][^()\[\]]*[)\]]$", "", name)
     return bare if bare in COLUMNS or bare in COLUMN_SYNONYMS else name
+
+
+def in_order(words: Iterable[str]) -> list[str]:
+    """Words of groups in the order to show them: responses from the best on, then all others by the alphabet."""
+    return sorted(words, key=lambda word: (RESPONSES.index(word) if word in RESPONSES else len(RESPONSES), word))
 
 
 def is_missing(text: str) -> bool:

@@ -88,7 +88,7 @@ def tests_forest(found: CohortResults, measure: str) -> Forest:
         style = {"wilcoxon_adjusted": "lead", "wilcoxon_naive": "naive"}.get(test, "plain")
         for j, timepoint in enumerate(found.later):
             for row in rows(found, "tests", measure=measure, test=test, timepoint=timepoint):
-                cells[i, j] = _mark(row, log, style)
+                cells[i, j] = mark(row, log, style)
     return Forest([(TESTS[t], False) for t in names], found.later, cells, log)
 
 
@@ -105,7 +105,7 @@ def sensitivity_forest(found: CohortResults, unit: str) -> Forest:
             for row in table:
                 if row["definition"] == definition and row["pairs"] == pairs:
                     style = "lead" if pairs == "all" else "plain"
-                    cells[len(lines) - 1, found.later.index(row["timepoint"])] = _mark(row, log, style)
+                    cells[len(lines) - 1, found.later.index(row["timepoint"])] = mark(row, log, style)
     return Forest(lines, found.later, cells, log)
 
 
@@ -122,7 +122,8 @@ def definition_name(column: str) -> str:
     return names.get(column, printable(column, 40))
 
 
-def _mark(row: Mapping[str, Any], log: bool, style: str) -> Mark | str:
+def mark(row: Mapping[str, Any], log: bool, style: str) -> Mark | str:
+    """The mark of a row, or why it has none."""
     keys = ("ratio", "ratio_low", "ratio_high") if log else ("estimate", "low", "high")
     values = [row.get(k) for k in keys]
     if row["status"] != "ok" or values[0] is None:

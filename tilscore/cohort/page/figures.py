@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from tilscore.cohort.page.figchange import FLOOR_PER_MM2, N_SITES, sites, spaghetti, waterfall
 from tilscore.cohort.page.figlevels import baselines, levels
 from tilscore.cohort.page.figsurvival import kaplan_meier_figure
-from tilscore.cohort.page.figtests import draw_flow, draw_forest, draw_shifts, sensitivity_forest, tests_forest
+from tilscore.cohort.page.figtests import (
+    draw_flow,
+    draw_forest,
+    draw_shifts,
+    sensitivity_forest,
+    tests_forest,
+)
+from tilscore.cohort.page.groups import groups_forest
 from tilscore.cohort.page.results import PAIRS, CohortResults, rows
 from tilscore.cohort.page.style import make_svg
 from tilscore.cohort.page.text import BY_ERROR_ALONE, NO_INDEX, reason_words, time_name
@@ -23,7 +30,8 @@ if TYPE_CHECKING:
 
 TITLES = {"density": "TIL density", "stil": "sTIL area", "calibrated": "calibrated sTIL"}
 NAMES = frozenset(
-    ["flow", "levels", "sites", "survival", "spaghetti", "sensitivity_density", "sensitivity_percent", "shifts"]
+    ["flow", "levels", "sites", "survival", "spaghetti", "by_group", "sensitivity_density", "sensitivity_percent"]
+    + ["shifts"]
     + [f"{kind}_{measure.name}" for kind in ("waterfall", "tests") for measure in MEASURES]
     + [f"bland_altman_{name}" for name in PAIRS]
 )
@@ -81,6 +89,8 @@ def _wanted(found: CohortResults) -> list[tuple[str, str, str, Callable[[], Figu
         title = f"Change of each patient: {TITLES[measure.name]}"
         caption = waterfall_caption(found, measure.name)
         wanted.append((f"waterfall_{measure.name}", title, caption, partial(waterfall, found, measure)))
+    if (forest := groups_forest(found)).lines:
+        wanted.append(("by_group", "Change of TIL density in groups", _BY_GROUP, partial(draw_forest, forest)))
     for measure in (m for m in MEASURES if rows(found, "tests", measure=m.name)):
         forest = tests_forest(found, measure.name)
         title = f"Tests of change: {TITLES[measure.name]}"
@@ -149,6 +159,10 @@ _WATERFALL = (
 _TESTS = (
     "Estimates with {level} intervals, not corrected for the number of time points. The open circle ignores the "
     "sampling: where later biopsies were sampled in another way it is confounded, and must not be reported alone."
+)
+_BY_GROUP = (
+    "Mean change of each group where the sampling is equal, with its interval: least squares, adjusted for what "
+    "differs within pairs. Whether two groups differ is told by the table, not by whether their intervals overlap."
 )
 _SENSITIVITY = (
     "Adjusted Hodges-Lehmann change. Diamond: all pairs. The rows show whether the result depends on the definition or "

@@ -63,7 +63,7 @@ def methods(found: CohortResults) -> tuple[list[str], list[str]]:
                 cited.append(name)
         return "[" + ",".join(str(cited.index(name) + 1) for name in names) + "]"
 
-    of_change = (_change, _model, _single) if found.later else ()
+    of_change = (_change, _groups, _model, _single) if found.later else ()
     parts = [tell(found, cite) for tell in (_scores, *of_change)]
     if found.agreement is not None:
         parts.append(
@@ -113,6 +113,18 @@ def _change(found: CohortResults, cite: Any) -> str:
         f"(least squares, HC2 errors, Bell-McCaffrey degrees of freedom {cite('bell')}), the primary test on pairs of "
         f"one specimen type, and the unadjusted test for comparison. Intervals are {100 * s['level']:g} %; tests are "
         f"two-sided, alpha {s['alpha']:g}."
+    )
+
+
+def _groups(found: CohortResults, cite: Any) -> str:
+    columns = list(dict.fromkeys(row["by"] for row in rows(found, "by_group")))
+    if not columns:
+        return ""
+    return (
+        f"Groups of patients ({', '.join(columns)}) of at least {found.analysis['settings']['n_min_group']} pairs were "
+        f"compared by the mean change adjusted in the same way {cite('bell')}, each against the other, or against the "
+        "mean of all others where there were more than two, also given the baseline; Holm's correction for time points "
+        f"and groups {cite('holm')}. Mann and Whitney's test {cite('mann')} ignores the sampling and stands beside it."
     )
 
 

@@ -94,8 +94,8 @@ def _files(result: dict[str, Any]) -> list[Any]:
 
 
 def rows(found: CohortResults, name: str, **wanted: object) -> list[dict[str, Any]]:
-    """Rows of a table of the analysis whose columns have the wanted values."""
-    return [row for row in found.analysis[name] if all(row.get(k) == v for k, v in wanted.items())]
+    """Rows of a table of the analysis whose columns have the wanted values; none where an earlier version made none."""
+    return [row for row in found.analysis.get(name, []) if all(row.get(k) == v for k, v in wanted.items())]
 
 
 def _curves(path: Path) -> pd.DataFrame | None:

@@ -14,6 +14,7 @@ from tilscore.cohort.page.agreetables import agreement_tables, agreement_text
 from tilscore.cohort.page.assaytables import assay_tables
 from tilscore.cohort.page.figtests import TESTS, definition_name
 from tilscore.cohort.page.figures import Drawn, draw_figures
+from tilscore.cohort.page.groups import group_tables
 from tilscore.cohort.page.methods import methods
 from tilscore.cohort.page.results import CohortResults, read_results, rows
 from tilscore.cohort.page.style import inline
@@ -42,6 +43,7 @@ TABLES = {
     "biopsies": "slides pooled to biopsies",
     "pairs": "each pair with its change",
     "tests": "all tests of change",
+    "by_group": "the change in groups of patients, and its differences",
     "model": "coefficients of the model",
     "shifts": "shifts of category",
     "missing": "patients without a pair, and why",
@@ -130,6 +132,7 @@ def render(found: CohortResults, drawn: list[Drawn], links: Mapping[str, str]) -
         paired=bool(found.later),
         notes=notes(found),
         results=_results(found),
+        by_group=group_tables(found),
         figures={figure.name: _shown(figure) for figure in drawn},
         agreement=found.agreement,
         agreed=agreement_tables(found.agreed or {}),

@@ -73,7 +73,7 @@ def rank_row(pairs: pd.DataFrame, measure: Measure, cfg: AnalyseConfig) -> dict[
     test = aligned_signed_rank(delta, found.x, cfg.level)
     return row | {
         "n_effective": test.n_effective,
-        **_estimate(test.estimate, test.low, test.high, measure),
+        **estimated(test.estimate, test.low, test.high, measure),
         "statistic": test.z,
         "p": test.p,
         "method": "aligned signed ranks, Hodges-Lehmann",
@@ -84,7 +84,7 @@ def _plain(delta: np.ndarray, measure: Measure, cfg: AnalyseConfig) -> dict[str,
     test = signed_rank(delta, cfg.level)
     return {
         "n_effective": float(test.n),
-        **_estimate(test.estimate, test.low, test.high, measure),
+        **estimated(test.estimate, test.low, test.high, measure),
         "statistic": test.statistic,
         "p": test.p,
         "method": f"signed ranks ({test.method}), Hodges-Lehmann",
@@ -107,7 +107,7 @@ def mean_row(pairs: pd.DataFrame, measure: Measure, cfg: AnalyseConfig) -> dict[
         return row | {"status": "not_evaluable", "reason": "no_spread: the changes do not differ once adjusted"}
     return row | {
         "n_effective": n_effective(found),
-        **_estimate(mean.estimate, mean.low, mean.high, measure),
+        **estimated(mean.estimate, mean.low, mean.high, measure),
         "statistic": mean.estimate / mean.se,
         "df": mean.df,
         "p": mean.p,
@@ -152,7 +152,7 @@ def adjustment(used: Sequence[str], lacking: Sequence[str], flag: str = "") -> d
     }
 
 
-def _estimate(value: float, low: float, high: float, measure: Measure) -> dict[str, Any]:
+def estimated(value: float, low: float, high: float, measure: Measure) -> dict[str, Any]:
     """Estimate and limits, each also as a ratio; a limit that does not exist is empty with a reason, never 0."""
     limits = {"low": low, "high": high}
     out: dict[str, Any] = {"estimate": value} | {k: v if math.isfinite(v) else None for k, v in limits.items()}

@@ -77,6 +77,10 @@ class AnalyseConfig:
     """Fewer pairs left after adjustment tell nothing: change and sampling cannot be told apart."""
     n_pairs_per_term: int = 8
     """Pairs wanted for each covariate; covariates beyond are left out in order of importance, and named."""
+    by: tuple[str, ...] = ("response", "arm")
+    """Columns of the manifest whose words are groups of patients that may change differently."""
+    n_min_group: int = 5
+    """Fewer pairs of a group are not held against others."""
     categories_pct: tuple[float, float] = (10.0, 40.0)
     """Upper limits of the low and middle sTIL category (%), both belonging to the category below."""
 
@@ -84,6 +88,7 @@ class AnalyseConfig:
         shares = {"level": (0.5, 0.999), "alpha": (0.001, 0.5), "power": (0.5, 0.999)}
         points = {"measurement_sd_points": (0, 100), "planned_sd_points": (0.01, 100)}
         numbers = {"n_min_pairs": (2, 1e6), "n_min_effective": (1, 1e6), "n_pairs_per_term": (1, 1e6)}
+        numbers["n_min_group"] = (3, 1e6)
         scales = {"density_offset_per_mm2": (0.01, 1000), "categories_pct": (0, 100)}
         check_ranges(self, "analyse", **shares, **points, **numbers, **scales)
         if self.categories_pct[0] >= self.categories_pct[1]:
@@ -113,7 +118,7 @@ def build_pairs(biopsies: pd.DataFrame, cfg: AnalyseConfig, measures: Sequence[M
     after = have[have["timepoint"] != "baseline"]
     both = before.merge(after, on="patient_id", suffixes=("_before", "_after"), validate="one_to_many")
     out = pd.DataFrame({"patient_id": both["patient_id"], "timepoint": both["timepoint"]})
-    for name in ("centre", "arm", "response"):
+    for name in dict.fromkeys(("centre", "arm", "response", *cfg.by)):
         out[name] = both.get(f"{name}_before")
     _add_sampling(out, both)
     for side in ("before", "after"):

@@ -19,6 +19,7 @@ from tilscore.cohort.manifest.pool import (
 )
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.paired.change import COLUMNS, adjustment, change_tests, detectable, with_multiplicity
+from tilscore.cohort.paired.groups import check_columns, group_tests
 from tilscore.cohort.paired.missing import missing_pairs, missing_tests
 from tilscore.cohort.paired.model import FALLBACK, ModelResult, fit_model
 from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs, shifts
@@ -49,7 +50,8 @@ def analyse(manifest: Path, results: Path, out: Path, cfg: AnalyseConfig | None 
 
     Raises
     ------
-    UsageError : the manifest has errors. DataError : the scores cannot be read. OutputError : nothing can be written.
+    UsageError : the manifest has errors, or lacks a column of `cfg.by`. DataError : the scores cannot be read.
+    OutputError : nothing can be written.
     """
     cfg = cfg or AnalyseConfig()
     table, scores = read_manifest(manifest), read_scores(results)
@@ -73,6 +75,7 @@ def analyse_tables(
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """All tables by name, and flow, diagnostics of the model and notes, without touching a file."""
     biopsies = pool_biopsies(manifest, scores)
+    check_columns(cfg.by, biopsies.columns)
     pairs = add_adjusted(build_pairs(biopsies, cfg), cfg)
     model = _without_confounded(fit_model(biopsies, cfg), pairs, cfg)
     slides = _slides(manifest, scores)
@@ -81,6 +84,7 @@ def analyse_tables(
         "biopsies": biopsies,
         "pairs": pairs,
         "tests": _tests(biopsies, pairs, model, cfg),
+        "by_group": group_tests(pairs, cfg),
         "model": pd.DataFrame(model.rows),
         "shifts": shifts(pairs, cfg),
         "missing": missing_pairs(biopsies),

@@ -47,13 +47,17 @@ class Covariates:
         return [*self.dropped, *self.unknown]
 
 
-def covariates(pairs: pd.DataFrame, cfg: AnalyseConfig) -> Covariates:
+def covariates(pairs: pd.DataFrame, cfg: AnalyseConfig, n_taken: int = 0) -> Covariates:
     """Covariate differences of pairs, the most important first: specimen, area, site, cores.
 
     Factors that do not differ in any pair add no column; sites too many for the pairs become two groups, the most
     common one and the others.
+
+    Parameters
+    ----------
+    n_taken : columns of the regression, beside the mean, that the pairs must have room for too.
     """
-    limit = len(pairs) // cfg.n_pairs_per_term
+    limit = len(pairs) // cfg.n_pairs_per_term - n_taken
     columns: list[Floats] = []
     found = Covariates(np.zeros((len(pairs), 0)))
     for factor in ("specimen", "area", "site", "cores"):

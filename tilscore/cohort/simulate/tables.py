@@ -19,12 +19,11 @@ from tilscore.cohort.simulate.draws import (
     measure,
 )
 from tilscore.config import as_values
-from tilscore.inputs.words import COLUMNS, SITES, SPECIMENS
+from tilscore.inputs.words import COLUMNS, RESPONSES, SITES, SPECIMENS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_RESPONSES = ("CR", "PR", "SD", "PD")
 _RESPONSE_EDGES = (1.2816, 0.2533, -0.5244)
 """Latent response (standard normal) from which it is CR (10 %), PR (30 %), SD (30 %)."""
 _ESTIMATES = (
@@ -86,7 +85,7 @@ def _people(cfg: SimulateConfig, rng: np.random.Generator) -> dict[str, Any]:
         "log": np.log(cfg.median_density_per_mm2) + cfg.sd_patient_log * z + of_centre[centre],
         "centre": np.array([f"C{i + 1}" for i in centre], dtype=object),
         "arm": np.array(cfg.arms or ("",), dtype=object)[rng.integers(0, max(len(cfg.arms), 1), n)],
-        "response": np.array(_RESPONSES, dtype=object)[(latent[:, None] < np.array(_RESPONSE_EDGES)).sum(1)],
+        "response": np.array(RESPONSES, dtype=object)[(latent[:, None] < np.array(_RESPONSE_EDGES)).sum(1)],
     }
 
 
