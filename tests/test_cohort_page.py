@@ -239,7 +239,7 @@ def test_results_of_other_files_are_left_out_and_told(tmp_path: Path) -> None:
         assert f"run cohort {verb} again" in seen.page.text
         assert title not in seen.page.text
     assert "Survival by score" not in seen.page.text
-    names = "slides biopsies pairs tests by_group model shifts missing mde sensitivity".split()
+    names = ["slides", "biopsies", "pairs", "tests", "by_group", "model", "shifts", "missing", "mde", "sensitivity"]
     assert {v for v in seen.page.values("href") if v.endswith(".csv")} == {f"{name}.csv" for name in names}
     assert [v for v in seen.page.values("href") if v.endswith(".xlsx")] == ["tables.xlsx"]
     rank(seen.results / "slides.csv", seen.results, seen.out, n=3)
