@@ -165,7 +165,17 @@ def test_columns_that_are_not_there_name_the_nearest(capsys: pytest.CaptureFixtu
     assert {row["by"] for row in found["by_group"]} == {"arm", "centre"}
     page = " ".join((tmp_path / "out" / "cohort.html").read_text(encoding="utf-8").split())
     assert "arm: B against A" in page
-    assert "Groups of patients (arm, centre) of at least 5 pairs" in page
+    assert "Groups (" not in page  # nothing differs in this made cohort
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    slides = pd.read_csv(tmp_path / "slides.csv").set_index("slide_id").loc[scores["slide_id"]]
+    raised = ((slides["arm"] == "B") & (slides["timepoint"] == "post")).to_numpy()
+    for name in ("n_tils", "til_density_per_mm2", "til_density_low", "til_density_high"):
+        scores[name] = np.where(raised, 8 * scores[name], scores[name])
+    scores.to_csv(tmp_path / "scores.csv", index=False)
+    assert main(["cohort", "analyse", *scored, "--by", "arm"]) == 0
+    page = (tmp_path / "out" / "cohort.html").read_text(encoding="utf-8")
+    assert "Groups (arm): the change of B was" in page
+    assert "Groups of patients (arm) of at least 5 pairs" in page
     assert (tmp_path / "out" / "figures" / "by_group.svg").is_file()
     assert main(["cohort", "analyse", *scored, "--by"]) == 0
     page = (tmp_path / "out" / "cohort.html").read_text(encoding="utf-8")

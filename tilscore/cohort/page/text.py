@@ -75,7 +75,8 @@ def _headline(found: CohortResults, timepoint: str) -> Headline:
         detail += f", {p_text(row['p_holm'])} after correction for {n_times} time points (Holm)"
     kind, verdict = _verdict(row, time, alpha)
     more = [_points(found, timepoint, name) for name in ("stil", "calibrated")]
-    more += [_reliable(found, timepoint), _detectable(found, timepoint, kind), _naive(tests)]
+    more += [_reliable(found, timepoint), *_groups(found, timepoint, alpha), _detectable(found, timepoint, kind)]
+    more.append(_naive(tests))
     return Headline(time, kind, verdict, number, detail, [m for m in more if m], said)
 
 
@@ -145,6 +146,16 @@ def _reliable(found: CohortResults, timepoint: str) -> str:
 
 def _expected(n: float) -> str:
     return f"about {n:.0f}" if n >= 0.95 else "less than 1"
+
+
+def _groups(found: CohortResults, timepoint: str, alpha: float) -> list[str]:
+    """Groups of patients whose density changed differently, once corrected."""
+    return [
+        f"Groups ({row['by']}): the change of {row['group']} was {ratio_text(row)} times that of {row['against']} "
+        f"(p\u00a0=\u00a0{p_text(row['p_holm'])}, Holm)."
+        for row in rows(found, "by_group", timepoint=timepoint, measure="density", test="difference")
+        if row["p_holm"] is not None and row["p_holm"] < alpha
+    ]
 
 
 def _detectable(found: CohortResults, timepoint: str, kind: str) -> str:
