@@ -106,6 +106,8 @@ def _add_reference(parts: Verbs) -> None:
 def _add_assays(parts: Verbs) -> None:
     verb = add_verb(parts, "assays", "other measurements of the same patients, and what became of them")
     _score_options(verb)
+    text = "the change of that biopsy against the baseline, and of each assay that was measured at both"
+    verb.add_argument("--change", action="store_true", help=text)
     verb.add_argument("--assays", type=Path, required=True, metavar="TABLE.csv", help="by patient_id and timepoint")
     verb.add_argument("--densities", nargs="*", default=[], metavar="COL", help="IHC cells/mm2 of the same block")
     verb.add_argument("--flags", nargs="*", default=[], metavar="COL", help="groups, such as mutations")
@@ -226,6 +228,7 @@ def assays(args: argparse.Namespace) -> int:
         args.assays,
         args.out,
         timepoint=args.timepoint,
+        change=args.change,
         measure=args.measure,
         densities=args.densities,
         flags=args.flags,

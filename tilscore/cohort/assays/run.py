@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tilscore.cohort.assays.changes import Changes
+from tilscore.cohort.assays.levels import OFFSET_PER_MM2, Levels
 from tilscore.cohort.assays.outcomes import (
     events,
     times,
@@ -16,29 +18,18 @@ from tilscore.cohort.assays.outcomes import (
 )
 from tilscore.cohort.assays.selection import select_tests
 from tilscore.cohort.assays.survival import COX_COLUMNS, KM_COLUMNS, cox, kaplan_meier, negative_times, patients
-from tilscore.cohort.assays.table import (
-    Assays,
-    of_patients,
-    origin_notes,
-    read_assays,
-    same_blocks,
-)
-from tilscore.cohort.assays.tests import agreement, correlations, groups, not_evaluable, with_fdr
-from tilscore.cohort.manifest.models import model_notes
-from tilscore.cohort.manifest.pool import pool_biopsies, read_scores, scores_file
+from tilscore.cohort.assays.table import Assays, read_assays
+from tilscore.cohort.assays.tests import not_evaluable, with_fdr
+from tilscore.cohort.manifest.pool import read_scores, scores_file
 from tilscore.cohort.manifest.read import read_manifest
 from tilscore.cohort.manifest.spelling import not_known, spelled_otherwise
-from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure, to_scale
+from tilscore.cohort.paired.pairs import MEASURES, Measure
 from tilscore.cohort.tables import made_from, plain, plain_rows, write_tables
 from tilscore.errors import UsageError
 from tilscore.files import write_json
 from tilscore.inputs.words import canonical
 
 SCHEMA_VERSION = 1
-OFFSET_PER_MM2 = AnalyseConfig().density_offset_per_mm2
-"""TILs/mm2 added before the logarithm, as in the paired analysis."""
-
-_OF_BIOPSY = ("specimen", "site", "centre", "arm", "response", "model", "n_slides", "stroma_mm2")
 
 
 def assays(
@@ -48,6 +39,7 @@ def assays(
     out: Path,
     *,
     timepoint: str = "baseline",
+    change: bool = False,
     measure: str = "density",
     densities: Sequence[str] = (),
     flags: Sequence[str] = (),
@@ -64,6 +56,8 @@ def assays(
     manifest, results : as for `analyse`. table : CSV with `patient_id`, and `timepoint` and `block` where assays were
         repeated; every other column is an assay. out : folder for the tables.
     timepoint : of the biopsies, one for each patient. measure : `density`, `stil` or `calibrated`.
+    change : test the score's change from baseline to this time point, against the change of each assay that was
+        measured at both and against all others as they are.
     densities : columns with counts per mm2, compared with the H&E density; default: names that end in `_per_mm2`.
     flags : columns to compare as groups; default: texts and numbers with few values, and the manifest's `response`.
     survival : TIME:EVENT columns; default: by name, such as `os_months` with `os_event`. Time counts from the baseline.
@@ -77,38 +71,38 @@ def assays(
     ------
     UsageError : wrong arguments, or tables with errors, each with its line. DataError : unreadable scores.
     """
-    what, time = _check(timepoint, measure, km_groups)
+    what, time = _check(timepoint, measure, km_groups, change)
     if Path(table).resolve() == (Path(out) / "assays.csv").resolve():
         raise UsageError("the table would be written over", where=table, do="give another --out, or rename the table")
     slides, scores, other = read_manifest(manifest), read_scores(results), read_assays(table)
     selected = select_tests(other, densities, flags, survival)
-    grouped = [name for name, kind in selected.kinds.items() if kind == "group"]
-    whole = joined(slides, scores, of_patients(other, time, selected.outcome_columns, grouped), time, what)
-    numbers = [name for name, kind in selected.kinds.items() if kind == "number"]
-    block = _by_block(numbers, slides, other, whole, time, scores, what)
-    tests = _tests(whole, block, selected.kinds, densities, what)
+    held = (Changes if change else Levels)(scores, other, selected, time, what)
+    if isinstance(held, Changes):
+        held.check_pairs(slides)
+    whole = held.join(slides)
+    block = _by_block(slides, held, whole)
+    tests = _tests(whole, block, held, densities)
     survived = _survival(whole, selected.outcomes, what, time, km_groups)
     found = with_fdr([*tests, *survived["tests"]])
     apart = "patients of the assays differ from the manifest's"
     lacking = not_known(other.table["patient_id"], slides["patient_id"], where=table)
     spelled = [*spelled_otherwise(other.table["patient_id"], slides["patient_id"], apart), *lacking]
-    origin = origin_notes(other, time, selected.outcome_columns, grouped)
-    notes = [*model_notes(whole), *other.notes, *origin, *selected.notes, *spelled]
+    notes = [*held.model_notes(whole), *other.notes, *held.notes(whole), *selected.notes, *spelled]
     files = {"manifest": Path(manifest), "scores": scores_file(results), "assays": Path(table)}
     result = {
         "schema_version": SCHEMA_VERSION,
         **made_from(files, "numpy", "scipy", "pandas", "lifelines"),
-        "settings": {"timepoint": time, "measure": measure, "offset_per_mm2": OFFSET_PER_MM2, "km_groups": km_groups},
+        "settings": {"timepoint": time, "change": change, "measure": measure}
+        | {"offset_per_mm2": OFFSET_PER_MM2, "km_groups": km_groups},
         "counts": _counts(whole, other),
-        "notes": [*notes, *negative_times(whole, selected.outcomes), *_notes(whole, block, other, time)],
+        "notes": [*notes, *negative_times(whole, selected.outcomes), *_notes(whole, block, held)],
         "tests": plain_rows(found),
         "km": survived["summary"],
         "cox": survived["cox"],
     }
     result = dict(plain(result))
-    write_tables(
-        Path(out), {"assays": found, "joined": _named(whole, what).reset_index()} | _curves(survived), "assays"
-    )
+    tables = {"assays": found, "joined": held.written(whole).reset_index()} | _curves(survived)
+    write_tables(Path(out), tables, "assays")
     write_json(Path(out) / "assays.json", result)
     return result
 
@@ -120,7 +114,7 @@ def _curves(survived: dict[str, list[dict[str, Any]]]) -> dict[str, pd.DataFrame
     }
 
 
-def _check(timepoint: str, measure: str, km_groups: int) -> tuple[Measure, str]:
+def _check(timepoint: str, measure: str, km_groups: int, change: bool) -> tuple[Measure, str]:
     what = next((m for m in MEASURES if m.name == measure), None)
     if what is None:
         names = ", ".join(m.name for m in MEASURES)
@@ -128,72 +122,42 @@ def _check(timepoint: str, measure: str, km_groups: int) -> tuple[Measure, str]:
     time = canonical("timepoint", timepoint)
     if not time:
         raise UsageError("unknown word", where="--timepoint", found=timepoint, do="baseline, weekN, dayN or post")
+    if change and time == "baseline":
+        do = "say of which later biopsy, as in --timepoint post --change"
+        raise UsageError("a change is that of a later biopsy against the baseline", where="--change", do=do)
     if km_groups not in (2, 3):
         raise UsageError("must be 2 (median) or 3 (tertiles)", where="--km-groups", found=km_groups)
     return what, time
 
 
-def joined(
-    manifest: pd.DataFrame, scores: pd.DataFrame, assayed: pd.DataFrame, timepoint: str, what: Measure
-) -> pd.DataFrame:
-    """One row a patient (its index) with a scored biopsy at the time point: `y` on the measure's scale, `shown` and
-    `density` as they are, the sampling and the model, and the assays of `of_patients` (NaN or "" where there are
-    none)."""
-    biopsies = pool_biopsies(manifest, scores)
-    here = biopsies[(biopsies["timepoint"] == timepoint) & (biopsies["status"] == "ok")].set_index("patient_id")
-    kept = here[[c for c in _OF_BIOPSY if c in here]]
-    shown = here.get(what.column, pd.Series(np.nan, index=here.index))
-    scored = {"shown": shown, "y": to_scale(shown, what, AnalyseConfig()), "density": here["til_density_per_mm2"]}
-    return kept.assign(**scored).join(assayed)
-
-
-def _by_block(
-    names: Sequence[str],
-    slides: pd.DataFrame,
-    other: Assays,
-    whole: pd.DataFrame,
-    timepoint: str,
-    scores: pd.DataFrame,
-    what: Measure,
-) -> dict[str, pd.DataFrame]:
-    """For each assay the joined table of the slides of its blocks; slides are pooled once for assays of one block."""
-    assayed = whole[[c for c in other.columns if c in whole]]
+def _by_block(slides: pd.DataFrame, held: Levels, whole: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """For each number the joined table of the slides of its blocks; slides are pooled once for assays of one block."""
     pooled: dict[tuple[int, ...], pd.DataFrame] = {tuple(slides.index): whole}
     found = {}
-    for name in names:
-        chosen = same_blocks(slides, other, name, timepoint)
+    for name in held.selected.numbers:
+        chosen = held.same_blocks(slides, name)
         key = tuple(chosen.index)
         if key not in pooled:
-            pooled[key] = joined(chosen, scores, assayed, timepoint, what)
+            pooled[key] = held.join(chosen)
         found[name] = pooled[key]
     return found
 
 
-def _named(whole: pd.DataFrame, what: Measure) -> pd.DataFrame:
-    """The joined table with the names that the scores have elsewhere."""
-    names = {"density": MEASURES[0].column} | ({} if what is MEASURES[0] else {"shown": what.column})
-    return whole.drop(columns=["y"] if "shown" in names else ["y", "shown"]).rename(columns=names)
-
-
 def _tests(
-    whole: pd.DataFrame, block: dict[str, pd.DataFrame], kinds: dict[str, str], densities: Sequence[str], what: Measure
+    whole: pd.DataFrame, block: dict[str, pd.DataFrame], held: Levels, densities: Sequence[str]
 ) -> list[dict[str, Any]]:
     """All tests but those of outcome."""
     rows: list[dict[str, Any]] = []
-    is_density = what.name == "density"
-    for name, kind in kinds.items():
+    compared = {name for name in held.selected.densities if not densities or name in densities}
+    for name, kind in held.selected.kinds.items():
         if kind == "group":
             frame = whole if name in whole else whole.assign(**{name: ""})
             if name == "response" and not (frame[name] != "").any():
                 continue
-            rows.append({"assay": name, "family": "group"} | groups(frame, name, is_log=what.scale == "log"))
-            continue
-        rho = correlations(block[name], name)
-        rows += [{"assay": name, "family": row["test"]} | row for row in rho]
-        if is_density and (name in densities or (not densities and name.endswith("_per_mm2"))):
-            rows += [
-                {"assay": name, "family": "agreement"} | row for row in agreement(block[name], name, OFFSET_PER_MM2)
-            ]
+            made = held.of_group(frame, name)
+        else:
+            made = held.of_number(block[name], name, compared if held.what.name == "density" else ())
+        rows += [{"assay": name, "taken_as": held.taken[name]} | row for row in made]
     return rows
 
 
@@ -230,20 +194,19 @@ def _counts(whole: pd.DataFrame, other: Assays) -> dict[str, int]:
     }
 
 
-def _notes(whole: pd.DataFrame, block: dict[str, pd.DataFrame], other: Assays, timepoint: str) -> list[str]:
+def _notes(whole: pd.DataFrame, block: dict[str, pd.DataFrame], held: Levels) -> list[str]:
     notes = []
-    with_assays = set(other.table["patient_id"])
-    without = len(with_assays - set(whole.index))
+    without = len(set(held.other.table["patient_id"]) - set(whole.index))
     if without:
-        notes.append(f"{without} patients of the assays have no score at this time point and are in no test.")
-    if other.has_block:
+        notes.append(f"{without} patients of the assays {held.lacking} and are in no test.")
+    if held.other.has_block:
         lost = {n: len(set(whole.index[whole[n].notna()]) - set(frame.index)) for n, frame in block.items()}
         of = ", ".join(f"{n} ({count} patients)" for n, count in lost.items() if count)
         notes.append(
             "Correlations use the slides of the blocks that an assay states; "
             + (f"left out, as they have no score of that block: {of}." if of else "nobody is left out for that.")
         )
-        if (other.table.loc[other.table["block"] != "", "timepoint"] == "").any():
-            notes.append(f"Blocks of rows without a time point are taken as those of the {timepoint} biopsy.")
+        if (held.other.table.loc[held.other.table["block"] != "", "timepoint"] == "").any():
+            notes.append(f"Blocks of rows without a time point are taken as those of the {held.undated} biopsy.")
     notes.append("Each patient is in a test once. An association is no effect, and measurement error weakens it.")
     return notes

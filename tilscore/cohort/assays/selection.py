@@ -13,13 +13,24 @@ from tilscore.errors import UsageError
 
 
 class Selection(NamedTuple):
-    """What is tested of the assays: the outcomes (name, time, event) with their columns, the kind of each other column,
-    and notes on columns that are not tested."""
+    """What is tested of the assays: the outcomes (name, time, event) with their columns, the kind of each other column
+    (`number`, `group`), which numbers are densities, and notes on columns that are not tested."""
 
     outcomes: list[tuple[str, str, str]]
     outcome_columns: set[str]
     kinds: dict[str, str]
+    densities: set[str]
     notes: list[str]
+
+    @property
+    def numbers(self) -> list[str]:
+        """Columns that are tested as numbers."""
+        return [name for name, kind in self.kinds.items() if kind == "number"]
+
+    @property
+    def grouped(self) -> list[str]:
+        """Columns that are compared as groups."""
+        return [name for name, kind in self.kinds.items() if kind == "group"]
 
 
 def select_tests(other: Assays, densities: Sequence[str], flags: Sequence[str], survival: Sequence[str]) -> Selection:
@@ -35,7 +46,14 @@ def select_tests(other: Assays, densities: Sequence[str], flags: Sequence[str], 
     theirs = {column for _, *both in outcomes for column in both}
     apart = other_outcomes(other.columns, {*theirs, *flags})
     kinds, notes = kinds_of(other, {*theirs, *apart}, flags, densities)
-    return Selection(outcomes, theirs, kinds, [*notes, *outcome_notes(other.columns, {*theirs, *flags}, apart)])
+    per_mm2 = {name for name, kind in kinds.items() if kind == "number" and is_density(name, densities)}
+    notes += outcome_notes(other.columns, {*theirs, *flags}, apart)
+    return Selection(outcomes, theirs, kinds, per_mm2, notes)
+
+
+def is_density(name: str, densities: Sequence[str]) -> bool:
+    """Whether a column counts per mm2, as given or by its name."""
+    return name in densities or name.endswith("_per_mm2")
 
 
 def _known(other: Assays, flags: Sequence[str], densities: Sequence[str]) -> None:
@@ -61,10 +79,10 @@ def kinds_of(
         n, whole = known.nunique(), is_number and bool((known == known.round()).all())
         if name in taken:
             continue
-        is_density = is_number and (name in densities or name.endswith("_per_mm2"))
+        per_mm2 = is_number and is_density(name, densities)
         strays = stray_texts(other, name)
         few = 2 <= n <= MOST_GROUPS and (n == 2 or not is_number or whole)
-        if name in flags or (few and not is_density and not strays):
+        if name in flags or (few and not per_mm2 and not strays):
             kinds[name] = "group"
         elif is_number and n > 1:
             kinds[name] = "number"

@@ -175,6 +175,17 @@ def _stated(assays: Assays, name: str) -> pd.DataFrame:
     return assays.table[values.notna() & (values != "")]
 
 
+def _here(rows: pd.DataFrame, timepoint: str) -> pd.DataFrame:
+    return rows[rows["timepoint"].isin([timepoint, ""])]
+
+
+def stated_at(assays: Assays, name: str, timepoint: str) -> pd.Series:
+    """Values that rows of this very time point state, their patients as index; several of a patient where it has
+    several blocks."""
+    rows = _stated(assays, name)
+    return rows[rows["timepoint"] == timepoint].set_index("patient_id")[name]
+
+
 def _is_repeated(rows: pd.DataFrame, name: str) -> bool:
     by = rows.groupby("patient_id")
     return bool((by["timepoint"].nunique() > 1).sum() >= N_REPEATED and (by[name].nunique() == 1).all())
@@ -192,7 +203,7 @@ def of_patients(
     survival : as for `patient_columns`. grouped : columns that are compared as groups, whether words or numbers.
     """
     theirs, kept = patient_columns(assays, survival), {*survival, *grouped}
-    here = assays.table[assays.table["timepoint"].isin([timepoint, ""])]
+    here = _here(assays.table, timepoint)
     parts = [_of_each(assays.table if c in theirs else here, c, c not in kept) for c in assays.columns]
     return pd.concat(parts, axis=1) if parts else pd.DataFrame(index=pd.Index(assays.table["patient_id"].unique()))
 
@@ -215,16 +226,12 @@ def origin_notes(assays: Assays, timepoint: str, survival: Collection[str], grou
     """
     theirs = patient_columns(assays, survival)
     told: dict[bool, list[str]] = {True: [], False: []}
-    notes = []
     for name in assays.columns:
         rows = _stated(assays, name)
-        here = rows[rows["timepoint"].isin([timepoint, ""])]
-        n = len(set(rows["patient_id"]) - set(here["patient_id"]))
+        n = len(set(rows["patient_id"]) - set(_here(rows, timepoint)["patient_id"]))
         if n or name in theirs:
             told[name in theirs].append(f"{name} ({n} patients)" if n else name)
-        n_differ = int(((rows if name in theirs else here).groupby("patient_id")[name].nunique() > 1).sum())
-        if n_differ and (name in survival or name in grouped):
-            notes.append(f"{name}: {n_differ} patients have several values, so that none is used.")
+    notes = several_notes(assays, timepoint, survival, grouped)
     if not assays.has_time:
         return ["The assays state no time points: every column is taken as the patient's.", *notes]
     heads = {
@@ -232,6 +239,20 @@ def origin_notes(assays: Assays, timepoint: str, survival: Collection[str], grou
         False: "Not used, as stated at other time points only",
     }
     return [f"{heads[k]}: {', '.join(names)}." for k, names in told.items() if names] + notes
+
+
+def several_notes(
+    assays: Assays, timepoint: str, survival: Collection[str], grouped: Collection[str] = ()
+) -> list[str]:
+    """Whose outcomes or groups differ, so that they count as none (see `of_patients`)."""
+    theirs = patient_columns(assays, survival)
+    notes = []
+    for name in (c for c in assays.columns if c in survival or c in grouped):
+        rows = _stated(assays, name)
+        of_each = (rows if name in theirs else _here(rows, timepoint)).groupby("patient_id")[name]
+        if n := int((of_each.nunique() > 1).sum()):
+            notes.append(f"{name}: {n} patients have several values, so that none is used.")
+    return notes
 
 
 def _one(values: pd.Series) -> str:
