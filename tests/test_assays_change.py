@@ -92,7 +92,7 @@ def test_correlations_are_those_of_the_changes(tmp_path: Path, toy: pd.DataFrame
         plain, partial = tests[name, "spearman"], tests[name, "spearman_partial"]
         truth = stats.spearmanr(y, x)
         assert (plain["estimate"], plain["p"]) == pytest.approx((truth.statistic, truth.pvalue), rel=1e-9)
-        assert plain["reason"] == "naive: not given specimen, area, which differ within pairs"
+        assert plain["reason"] == "naive: no allowance for what differs within pairs, specimen and area"
         fit = sm.OLS(ranks, np.column_stack([sampling, stats.rankdata(x)])).fit()
         t = fit.tvalues[-1]
         assert partial["p"] == pytest.approx(fit.pvalues[-1], rel=1e-9)
@@ -110,7 +110,7 @@ def test_groups_are_those_of_the_changes(tmp_path: Path, toy: pd.DataFrame) -> N
     plain, partial = tests["mut", "mann_whitney"], tests["mut", "rank_ancova"]
     assert plain["p"] == pytest.approx(stats.mannwhitneyu(y[mutated], y[~mutated], method="exact").pvalue)
     shift = np.exp(np.median(np.subtract.outer(y[mutated], y[~mutated])))
-    assert (plain["estimate"], plain["unit"]) == (pytest.approx(shift), "1 / 0, of the ratios after / before")
+    assert (plain["estimate"], plain["unit"]) == (pytest.approx(shift), "1 / 0, of the ratios post / baseline")
     medians = [f"{w}: median {np.exp(np.median(y[mutated == bool(w)])):.4g} (n {(mutated == w).sum()})" for w in (0, 1)]
     assert plain["groups"] == "; ".join(medians)
     design = sm.add_constant(np.column_stack([toy["resected"], np.log(toy["area_post"] / toy["area_baseline"])]))
@@ -152,7 +152,7 @@ def test_changes_are_named_as_such_and_those_of_analyse(tmp_path: Path, toy: pd.
     assert found["settings"] | {"timepoint": "post", "change": True} == found["settings"]
     notes = "\n".join(found["notes"])
     for text in (
-        f"its change from baseline to post, as `analyse` reports it: {N} pairs.",
+        f"its change from baseline to post, as the paired analysis tells it: {N} pairs.",
         f"log ratio post / baseline (in brackets: pairs that have it): cd3_per_mm2 ({N}).",
         f"post less baseline (in brackets: pairs that have it): facs_frac ({N}).",
         f"of the patient (in brackets: pairs that have it): mut ({N}), age ({N}).",
@@ -201,7 +201,7 @@ def test_agreement_is_that_of_the_log_ratios(tmp_path: Path, toy: pd.DataFrame) 
     table["il_per_mm2"] = (density + 5) * 7 - 5
     tests, _ = result_of(tmp_path, table)
     assert tests["cd8_per_mm2", "ratio"]["estimate"] == pytest.approx(0.5)
-    assert tests["cd8_per_mm2", "ratio"]["unit"] == "H&E / assay, of the ratios after / before"
+    assert tests["cd8_per_mm2", "ratio"]["unit"] == "H&E / assay, of the ratios post / baseline"
     assert tests["cd8_per_mm2", "spearman"]["estimate"] == pytest.approx(1)
     assert tests["il_per_mm2", "ccc_log"]["estimate"] == pytest.approx(1)
     assert ("il_per_mm2", "ccc") not in tests
@@ -212,7 +212,7 @@ def test_agreement_is_that_of_the_log_ratios(tmp_path: Path, toy: pd.DataFrame) 
     stil, _ = result_of(tmp_path, table, densities=["cd8_per_mm2"])
     assert ("cd3_per_mm2", "ccc_log") not in stil
     assert stil["cd3_per_mm2", "spearman"]["taken_as"] == "log_ratio"
-    few = change_agreement(pd.DataFrame({"y": y[:9], "x": x[:9]}), "x")
+    few = change_agreement(pd.DataFrame({"y": y[:9], "x": x[:9]}), "x", "")
     assert [row["reason"] for row in few] == ["too_few: 9 patients, 10 are needed"] * 5
     assert not any("estimate" in row for row in few)
 

@@ -19,15 +19,15 @@ from tilscore.cohort.assays.changetests import (
 )
 from tilscore.cohort.assays.levels import CFG, OFFSET_PER_MM2, VALUE, Levels
 from tilscore.cohort.assays.table import of_patients, patient_columns, same_blocks, several_notes, stated_at
-from tilscore.cohort.assays.tests import correlations, groups
+from tilscore.cohort.assays.tests import as_word, correlations, groups
 from tilscore.cohort.manifest.models import model_notes, pair_notes
 from tilscore.cohort.manifest.pool import MADE_WITH, pool_biopsies
 from tilscore.cohort.paired.pairs import build_pairs
 from tilscore.errors import UsageError
 from tilscore.inputs.words import order, several
 
-DELTA, LOG_RATIO = "delta", "log_ratio"
-"""How an assay is taken: as after minus before, or as the log of after / before."""
+DELTA, LOG_RATIO, TRANSITION = "delta", "log_ratio", "transition"
+"""How an assay is taken: as after minus before, as the log of after / before, or as the group before and after."""
 _SIDES = ("before", "after")
 _OF_PATIENT = ["centre", "arm", "response"]
 
@@ -42,18 +42,23 @@ class Changes(Levels):
 
     @cached_property
     def taken(self) -> dict[str, str]:
-        """How each column that is tested is taken: a number that rows of the later time point state, as its change.
+        """How each column that is tested is taken: what rows of the later time point state, as its change.
 
-        A group, and what is the patient's (see `patient_columns`) or was not measured again, is taken as it is.
+        Taken as they are: what is the patient's (see `patient_columns`) or was not measured again, and groups of more
+        than two words, whose transitions are too many.
 
         Raises
         ------
         UsageError : a column has a name that another one's change gets.
         """
         taken = dict.fromkeys(self.selected.kinds, VALUE)
-        for name in (n for n in self.selected.numbers if n not in self._theirs):
-            if len(stated_at(self.other, name, self.timepoint)):
+        for name in (n for n in taken if n in self.other.columns and n not in self._theirs):
+            if len(stated_at(self.other, name, self.timepoint)) == 0:
+                continue
+            if self.selected.kinds[name] == "number":
                 taken[name] = LOG_RATIO if name in self.selected.densities else DELTA
+            elif self.other.table[name].replace("", np.nan).nunique() == 2:
+                taken[name] = TRANSITION
         made = {f"{n}_{part}": n for n, how in taken.items() if how != VALUE for part in (*_SIDES, how)}
         if twice := [c for c in self.other.columns if c in made]:
             what = f"the change of {made[twice[0]]!r} would have the name of another column"
@@ -66,14 +71,18 @@ class Changes(Levels):
         baseline.
 
         A log ratio is that of both densities with the offset of the paired analysis; one below 0 is none. Rows without
-        a time point state no change. Several blocks are averaged.
+        a time point state no change. Several blocks are averaged; groups that differ between them are none.
         """
         found = of_patients(self.other, "baseline", self.selected.outcome_columns, self.selected.grouped)
         made: dict[str, pd.Series] = {}
         for name, how in ((n, how) for n, how in self.taken.items() if how != VALUE):
-            sides = [stated_at(self.other, name, at).groupby(level=0).mean() for at in ("baseline", self.timepoint)]
-            before, after = (values.reindex(found.index) for values in sides)
+            sides = [stated_at(self.other, name, at) for at in ("baseline", self.timepoint)]
+            pool = _one_word if how == TRANSITION else _mean
+            before, after = (pool(values).reindex(found.index) for values in sides)
             made |= {f"{name}_before": before, f"{name}_after": after}
+            if how == TRANSITION:
+                made[name] = (before + "->" + after).fillna("")
+                continue
             if how == LOG_RATIO:
                 before, after = (np.log(v.where(v >= 0) + OFFSET_PER_MM2) for v in (before, after))
             made[name] = after - before
@@ -123,7 +132,9 @@ class Changes(Levels):
         known = frame[frame["y"].notna() & frame[name].notna()]
         rows = [{"family": row["test"]} | row for row in (naive(plain, differing(known)), partial)]
         if name in compared and self.taken[name] == LOG_RATIO:
-            rows += [{"family": "agreement"} | row for row in change_agreement(frame, name)]
+            rows += [
+                {"family": "agreement"} | row for row in change_agreement(frame, name, f"H&E / assay{self._of_ratios}")
+            ]
         return rows
 
     def of_group(self, frame: pd.DataFrame, name: str) -> list[dict[str, Any]]:
@@ -131,8 +142,12 @@ class Changes(Levels):
         is_log = self.what.scale == "log"
         plain = naive(groups(frame, name, is_log=is_log), differing(frame[frame["y"].notna()]))
         if is_log and plain["test"] == "mann_whitney" and plain["status"] == "ok":
-            plain["unit"] += ", of the ratios after / before"
+            plain["unit"] += self._of_ratios
         return [{"family": "group"} | plain, {"family": "group_partial"} | groups_given_sampling(frame, name)]
+
+    @property
+    def _of_ratios(self) -> str:
+        return f", of the ratios {self.timepoint} / baseline"
 
     def written(self, whole: pd.DataFrame) -> pd.DataFrame:
         """The joined table; a change is named as such (`cd3_per_mm2_log_ratio`, `facs_cd8_frac_delta`)."""
@@ -147,10 +162,11 @@ class Changes(Levels):
     def notes(self, whole: pd.DataFrame) -> list[str]:
         """What is a change and what a value, with the pairs that have one, and how to read either."""
         n = several(len(whole), "pair")
-        notes = [f"The score is its change from baseline to {self.timepoint}, as `analyse` reports it: {n}."]
+        notes = [f"The score is its change from baseline to {self.timepoint}, as the paired analysis tells it: {n}."]
         heads = {
             LOG_RATIO: f"Taken as change too, log ratio {self.timepoint} / baseline",
             DELTA: f"Taken as change too, {self.timepoint} less baseline",
+            TRANSITION: f"Taken as change too, group at baseline and at {self.timepoint}",
             "patient": "Taken as it is, of the patient",
             "baseline": "Taken as it is, of the baseline",
         }
@@ -164,21 +180,22 @@ class Changes(Levels):
         notes += several_notes(self.other, "baseline", (), self.selected.grouped)
         if differs := differing(whole):
             notes.append(f"Within pairs differ: {', '.join(differs)}. {_READ_FIRST}")
+        if "response" not in self.taken and (whole["response"] != "").any():
+            notes.append("Groups of response are held against each other in the paired analysis, and not here.")
         if told[LOG_RATIO] or told[DELTA]:
             notes.append(_SAME_PLACE)
         return [*notes, *([_TO_THE_MEAN] if told["patient"] or told["baseline"] else [])]
 
     def _turned(self, whole: pd.DataFrame, name: str) -> list[str]:
-        """A note on a group that patients have changed, as from wild type to mutated."""
-        if name not in self.selected.grouped or name not in self.other.columns or name in self._theirs:
+        """A note on a group of more than two words that patients have changed."""
+        if name not in self.selected.grouped or self.taken[name] != VALUE or name not in self.other.columns:
             return []
-        by = stated_at(self.other, name, self.timepoint).groupby(level=0)
-        later = by.first()[by.nunique() == 1].reindex(whole.index)
-        both = later.notna() & whole[name].notna() & (whole[name] != "")
-        if not both.any():
+        before, after = (_one_word(stated_at(self.other, name, at)) for at in ("baseline", self.timepoint))
+        both = pd.concat([before, after], axis=1, keys=_SIDES).reindex(whole.index).dropna()
+        if both.empty or name in self._theirs:
             return []
-        n, at = int((later[both] != whole.loc[both, name]).sum()), self.timepoint
-        return [f"{name}: the groups are those of the baseline; at {at} {n} of {int(both.sum())} patients differ."]
+        n, at = int((both["before"] != both["after"]).sum()), self.timepoint
+        return [f"{name}: the groups are those of the baseline; at {at} {n} of {len(both)} patients differ."]
 
     def _below(self, whole: pd.DataFrame, name: str) -> list[str]:
         if self.taken[name] != LOG_RATIO:
@@ -197,16 +214,27 @@ class Changes(Levels):
         return "baseline"
 
 
+def _mean(stated: pd.Series) -> pd.Series:
+    """Of each patient (index) the mean."""
+    return stated.groupby(level=0).mean()
+
+
+def _one_word(stated: pd.Series) -> pd.Series:
+    """Of each patient (index) the one word; patients with several are left out."""
+    by = stated.map(as_word).groupby(level=0)
+    return by.first()[by.nunique() == 1].astype(object)
+
+
 def _n_stated(values: pd.Series) -> int:
     return int((values.notna() & (values != "")).sum())
 
 
-_READ_FIRST = "Read the tests given the sampling (`spearman_partial`, `rank_ancova`) before the plain ones."
+_READ_FIRST = "Read the tests that are given the sampling before the plain ones, which are naive."
 _SAME_PLACE = (
     "Two assays of one biopsy rise and fall together with the place it was taken from: that their changes agree does "
     "not show that the tumour changed."
 )
 _TO_THE_MEAN = (
     "What is high at baseline by chance falls by itself: an assay that goes with the baseline score goes with its "
-    "change the other way (regression to the mean). `--timepoint baseline` tells which do."
+    "change the other way (regression to the mean). The same assays at the baseline, without the change, tell which do."
 )

@@ -21,7 +21,6 @@ from tilscore.cohort.paired.pairs import AnalyseConfig
 from tilscore.cohort.paired.sampling import confounded, covariates
 
 CFG = AnalyseConfig()
-UNIT_OF_AGREEMENT = "H&E / assay, of the ratios after / before"
 
 
 def given_sampling(pairs: pd.DataFrame) -> Adjustment:
@@ -86,20 +85,21 @@ def groups_given_sampling(pairs: pd.DataFrame, name: str) -> dict[str, Any]:
     return row | figures | {"method": f"F({k_both - k}, {n_left}) of ranks", "status": "ok", "reason": reason}
 
 
-def change_agreement(pairs: pd.DataFrame, name: str) -> list[dict[str, Any]]:
+def change_agreement(pairs: pd.DataFrame, name: str, unit: str) -> list[dict[str, Any]]:
     """Concordance and Bland-Altman of two log ratios: of the H&E density and of the other density.
 
     Parameters
     ----------
-    pairs : with `y` and the column `name`, both log ratios.
+    pairs : with `y` and the column `name`, both log ratios. unit : of the ratio of both ratios, in words.
     """
     known = pairs[pairs["y"].notna() & pairs[name].notna()]
-    return agreement_of_logs(known["y"].to_numpy(float), known[name].to_numpy(float), UNIT_OF_AGREEMENT)
+    return agreement_of_logs(known["y"].to_numpy(float), known[name].to_numpy(float), unit)
 
 
 def naive(row: dict[str, Any], differs: list[str]) -> dict[str, Any]:
     """A test that is not given the sampling, with a word on what differs within pairs."""
     if row["status"] != "ok" or not differs:
         return row
-    said = f"naive: not given {', '.join(differs)}, which differ within pairs"
+    listed = " and ".join(filter(None, [", ".join(differs[:-1]), differs[-1]]))
+    said = f"naive: no allowance for what differs within pairs, {listed}"
     return row | {"reason": "; ".join(filter(None, [row["reason"], said]))}

@@ -76,6 +76,8 @@ def assays(
         raise UsageError("the table would be written over", where=table, do="give another --out, or rename the table")
     slides, scores, other = read_manifest(manifest), read_scores(results), read_assays(table)
     selected = select_tests(other, densities, flags, survival)
+    if change and "response" not in flags:
+        del selected.kinds["response"]
     held = (Changes if change else Levels)(scores, other, selected, time, what)
     if isinstance(held, Changes):
         held.check_pairs(slides)

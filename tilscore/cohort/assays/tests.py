@@ -229,14 +229,15 @@ def groups(frame: pd.DataFrame, name: str, *, is_log: bool) -> dict[str, Any]:
 
 def kept_groups(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, pd.Series, list[str]]:
     """The patients with a score and a group, their groups in words, and those of `N_MIN_GROUP` patients or more."""
-    words = frame[name].map(_word)
+    words = frame[name].map(as_word)
     known = frame[frame["y"].notna() & (words != "")]
     words = words[known.index]
     sizes = words.value_counts()
     return known, words, sorted(sizes.index[sizes >= N_MIN_GROUP])
 
 
-def _word(value: Any) -> str:
+def as_word(value: Any) -> str:
+    """A group in words; "" where there is none."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:g}"
     return "" if value is None else str(value)

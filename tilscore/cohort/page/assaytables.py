@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tilscore.cohort.page.changewords import Words, words_of
 from tilscore.cohort.page.text import factors, interval_text, p_text, reason_words
 from tilscore.errors import printable
 from tilscore.inputs.words import several
@@ -47,8 +48,9 @@ class PageTable:
 def assay_tables(found: Found) -> list[PageTable]:
     """The tables of `assays.json`, in the order of reading; those without a row are left out."""
     tests, km, cox = ([dict(r) for r in found.get(name) or []] for name in ("tests", "km", "cox"))
-    tables = (_correlations(tests), _agreements(tests), _groups(tests), _survival(tests, km), _models(cox))
-    return [_once(table) for table in tables if table.lines]
+    words = words_of(found)
+    of_score = (_correlations(tests, words), _agreements(tests, words), _groups(tests, words))
+    return [_once(table) for table in (*of_score, _survival(tests, km), _models(cox)) if table.lines]
 
 
 def _once(table: PageTable) -> PageTable:
@@ -60,29 +62,57 @@ def _once(table: PageTable) -> PageTable:
     return replace(table, lines=lines, note=" ".join(filter(None, [*shared, table.note])))
 
 
-def _correlations(tests: list[dict[str, Any]]) -> PageTable:
+def _correlations(tests: list[dict[str, Any]], words: Words) -> PageTable:
     head = [("Assay", False), ("patients", True), ("alone (95 %)", True), ("p", True), ("p corrected", True)]
-    head += [("adjusted (95 %)", True), ("p", True), ("p corrected", True)]
-    partial = {r["assay"]: r for r in _family(tests, "spearman_partial")}
+    head += [(f"{words.given} (95 %)", True), ("p", True), ("p corrected", True)]
+    rows, partial = _family(tests, "spearman"), {r["assay"]: r for r in _family(tests, "spearman_partial")}
     used = {r["adjusted_for"] for r in partial.values() if r.get("adjusted_for")}
+    once = _said_once(rows, partial, words)
     lines = []
-    for row in _family(tests, "spearman"):
+    for row in rows:
         with_it = partial.get(row["assay"], {})
-        said = [_unmade(row) or _unmade(with_it, "Adjusted")]
-        if len(used) > 1 and with_it.get("adjusted_for"):
+        said = [_unmade(row) or _unmade(with_it, words.given)]
+        if words.time:
+            said += [text for text in _said_of_change(row, with_it, words) if text not in once]
+        elif len(used) > 1 and with_it.get("adjusted_for"):
             said.append(f"Adjusted for {_factors(with_it['adjusted_for'])}.")
-        said.append(_left(with_it))
-        cells = [row["assay"], _count(row)]
+        said += [] if words.time else [_left(with_it)]
+        cells = [_named(row, words), _count(row)]
         for one in (row, with_it):
             cells += [_estimate(one, "{:.2f}"), p_text(one.get("p")), p_text(one.get("p_bh"))]
         lines.append(_line(cells, said))
-    note = f"Adjusted for {_factors(used.pop())}. " if len(used) == 1 else ""
-    note += "p corrected: for the number of assays (Benjamini and Hochberg)."
-    return PageTable("Correlation with the score (Spearman)", "assays", head, lines, note)
+    if len(used) == 1 and not words.time:
+        once = [f"Adjusted for {_factors(used.pop())}."]
+    note = " ".join([*once, "p corrected: for the number of assays (Benjamini and Hochberg)."])
+    return PageTable(f"Correlation with the {words.score} (Spearman)", "assays", head, lines, note)
 
 
-def _agreements(tests: list[dict[str, Any]]) -> PageTable:
-    head = [("Assay", False), ("patients", True), ("concordance of logs (95 %)", True), ("concordance (95 %)", True)]
+def _said_of_change(row: Found, with_it: Found, words: Words) -> list[str]:
+    """What a test of changes that was made says of itself, alone and given the sampling, a sentence each."""
+    said = []
+    for one, what in ((row, "alone"), (with_it, words.given)):
+        if one.get("status") == "ok":
+            texts = [f"adjusted for {_factors(one['adjusted_for'])}."] if one.get("adjusted_for") else []
+            texts += [_reason({"reason": part}) for part in str(one.get("reason") or "").split("; ") if part]
+            said += [_capital(f"{what}: {text}") for text in texts]
+    return said
+
+
+def _said_once(rows: Iterable[Found], partial: Mapping[str, Found], words: Words) -> list[str]:
+    """Of that, what all tests say that were made: it is said beneath the table."""
+    said = [_said_of_change(r, partial.get(r["assay"], {}), words) for r in rows if words.time and r["status"] == "ok"]
+    return [text for text in said[0] if all(text in other for other in said)] if said else []
+
+
+def _named(row: Found, words: Words) -> str | list[str]:
+    """An assay and how it is taken, as two lines, or its name alone."""
+    taken = words.taken(row)
+    return [row["assay"], taken] if taken else str(row["assay"])
+
+
+def _agreements(tests: list[dict[str, Any]], words: Words) -> PageTable:
+    plain = {"ccc_log": "concordance of log ratios"} if words.time else _CONCORDANCES
+    head = [("Assay", False), ("patients", True), *((f"{name} (95 %)", True) for name in plain.values())]
     head += [("H&E / assay (95 %)", True), ("limits of agreement", True), ("slope (95 %)", True)]
     rows = _family(tests, "agreement")
     lines = []
@@ -90,7 +120,7 @@ def _agreements(tests: list[dict[str, Any]]) -> PageTable:
         of = {r["test"]: r for r in rows if r["assay"] == assay}
         low, high = (of.get(f"ratio_limit_{end}", {}).get("estimate") for end in ("low", "high"))
         between = "-" if low is None or high is None else f"{low:.2f} to {high:.2f}"
-        figures = [_estimate(of.get(test, {}), "{:.2f}") for test in ("ccc_log", "ccc", "ratio")]
+        figures = [_estimate(of.get(test, {}), "{:.2f}") for test in (*plain, "ratio")]
         slope = _estimate(of.get("slope_of_difference", {}), "{:+z.2f}")
         first = next(iter(of.values()))
         lines.append(_line([assay, _count(first), *figures, between, slope], [_unmade(first)]))
@@ -98,22 +128,46 @@ def _agreements(tests: list[dict[str, Any]]) -> PageTable:
         "In 95 % of patients the ratio of the densities lies between the limits of agreement. Slope: how the log of "
         "the ratio grows with the log of the density; 0 is none."
     )
-    return PageTable("H&E density against densities of other assays", "assays", head, lines, note)
+    title = "H&E density against densities of other assays"
+    if words.time:
+        title = f"Change of the H&E density against that of other densities ({words.ratio})"
+        note = (
+            "H&E / assay: by how much the H&E density rose more than the other one, as a ratio; in 95 % of patients it "
+            "lies between the limits of agreement. Slope: how its log grows with the log of the change; 0 is none."
+        )
+    return PageTable(title, "assays", head, lines, note)
 
 
-def _groups(tests: list[dict[str, Any]]) -> PageTable:
-    head = [("Assay", False), ("groups: median of the score", False), ("patients", True), ("difference (95 %)", True)]
-    head += [("p", True), ("p corrected", True)]
+_CONCORDANCES = {"ccc_log": "concordance of logs", "ccc": "concordance"}
+
+
+def _groups(tests: list[dict[str, Any]], words: Words) -> PageTable:
+    head = [("Assay", False), (f"groups: median {words.median}", False), ("patients", True)]
+    head += [("difference (95 %)", True), ("p", True), ("p corrected", True)]
+    head += [(f"p {words.given}", True), ("p corrected", True)] if words.time else []
+    rows, partial = _family(tests, "group"), {r["assay"]: r for r in _family(tests, "group_partial")}
+    once = _said_once(rows, partial, words)
     lines = []
-    for row in _family(tests, "group"):
+    for row in rows:
         unit = str(row.get("unit") or "")
         shape = "{:+z.1f}" if unit.endswith("points") else "{:.2f}"
         difference = [unit, _estimate(row, shape)] if row.get("estimate") is not None else "-"
         text = str(row.get("groups") or "")
-        cells = [row["assay"], [t.removeprefix("; ") for t in _GROUP.findall(text)] or text, _count(row), difference]
+        cells = [
+            _named(row, words),
+            [t.removeprefix("; ") for t in _GROUP.findall(text)] or text,
+            _count(row),
+            difference,
+        ]
         cells += [p_text(row.get("p")), p_text(row.get("p_bh"))]
-        lines.append(_line(cells, [_unmade(row) or _left(row)]))
-    return PageTable("The score in groups", "assays", head, lines)
+        said = [_unmade(row) or ("" if words.time else _left(row))]
+        if words.time:
+            with_it = partial.get(row["assay"], {})
+            cells += [p_text(with_it.get("p")), p_text(with_it.get("p_bh"))]
+            said += [said[0] or _unmade(with_it, words.given)]
+            said += [text for text in _said_of_change(row, with_it, words) if text not in once]
+        lines.append(_line(cells, said))
+    return PageTable(f"The {words.score} in groups", "assays", head, lines, " ".join(once))
 
 
 def _survival(tests: list[dict[str, Any]], km: list[dict[str, Any]]) -> PageTable:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tilscore.cohort.page.figassays import N_PANELS, change_panels, draw_changes
 from tilscore.cohort.page.figchange import FLOOR_PER_MM2, N_SITES, sites, spaghetti, waterfall
 from tilscore.cohort.page.figlevels import baselines, levels
 from tilscore.cohort.page.figsurvival import kaplan_meier_figure
@@ -34,6 +35,7 @@ NAMES = frozenset(
     + ["shifts"]
     + [f"{kind}_{measure.name}" for kind in ("waterfall", "tests") for measure in MEASURES]
     + [f"bland_altman_{name}" for name in PAIRS]
+    + ["assay_changes"]
 )
 """All figures that a page can have."""
 
@@ -82,6 +84,8 @@ def _wanted(found: CohortResults) -> list[tuple[str, str, str, Callable[[], Figu
         wanted.append(("sites", "By site and specimen", _SITES, partial(sites, found)))
     if found.assays is not None and found.km is not None:
         wanted.append(("survival", "Survival by score", _SURVIVAL, partial(kaplan_meier_figure, found.km)))
+    if change_panels(found):
+        wanted.append(("assay_changes", "Change of the score and other assays", _CHANGES, partial(draw_changes, found)))
     if found.pairs.empty:
         return wanted
     wanted.append(("spaghetti", "Patients over time", _SPAGHETTI, partial(spaghetti, found)))
@@ -138,6 +142,11 @@ def _bar(basis: str, tests: list[dict[str, Any]]) -> str:
 _SURVIVAL = (
     "Kaplan-Meier curves of patients in groups by their score, with 95 % intervals; a tick where patients are "
     "censored. Groups are not adjusted."
+)
+_CHANGES = (
+    "Each mark is a patient; the lines are no change. Above each panel: Spearman's correlation. Scores are those of "
+    "whole biopsies, also where the tests take the block that an assay was made of. Of more than "
+    f"{N_PANELS} assays, those with the smallest p are shown: the table holds all."
 )
 _LEVELS = (
     "Each mark is a patient's biopsy, the line its 95 % interval, the dashed line the median of all. Patients of the "

@@ -36,6 +36,7 @@ REFERENCES = {
     "other. Ann Math Stat 1947;18:50-60.",
     "kruskal": "Kruskal WH, Wallis WA. Use of ranks in one-criterion variance analysis. J Am Stat Assoc "
     "1952;47:583-621.",
+    "conover": "Conover WJ, Iman RL. Analysis of covariance using the rank transformation. Biometrics 1982;38:715-724.",
     "kaplan": "Kaplan EL, Meier P. Nonparametric estimation from incomplete observations. J Am Stat Assoc "
     "1958;53:457-481.",
     "cox": "Cox DR. Regression models and life-tables. J R Stat Soc B 1972;34:187-220.",
@@ -183,16 +184,19 @@ def _rank(found: CohortResults, cite: Any) -> str:
 def _assays(found: CohortResults, cite: Any) -> str:
     assert found.assays is not None
     families = {row.get("family") for row in found.assays.get("tests") or []}
+    change = bool((found.assays.get("settings") or {}).get("change"))
     said = []
     if "spearman" in families:
-        said.append(
-            f"Spearman's correlation, plain and given specimen type, area and site (Fisher's z {cite('bonett')})"
-        )
+        given = "what differed in the sampling of both biopsies" if change else "specimen type, area and site"
+        said.append(f"Spearman's correlation, plain and given {given} (Fisher's z {cite('bonett')})")
     if "agreement" in families:
-        said.append(f"concordance {cite('lin')} and limits of agreement on logs {cite('bland')}")
+        of = " of log ratios" if change else ""
+        said.append(f"concordance{of} {cite('lin')} and limits of agreement on logs {cite('bland')}")
     if "group" in families:
         said.append(f"groups by the tests of Mann and Whitney {cite('mann')} or Kruskal and Wallis {cite('kruskal')}")
-    if "log_rank" in families:
+    if "group_partial" in families:
+        said.append(f"given the sampling by analysis of covariance of ranks {cite('conover')}")
+    if "log_rank" in families and not change:
         said.append(
             f"Kaplan-Meier curves {cite('kaplan')} of groups by the score's quantiles with the log-rank test, and Cox "
             f"regression {cite('cox')}, alone and given specimen type, area and site as far as events allow, with a "
@@ -203,13 +207,19 @@ def _assays(found: CohortResults, cite: Any) -> str:
     version = (found.assays.get("versions") or {}).get("lifelines")
     by = (
         f" (log-rank test and Cox regression: lifelines {version} {cite('davidson')})"
-        if version and "log_rank" in families
+        if version and "log_rank" in families and not change
         else ""
     )
+    head = "The score was compared with other assays and outcomes, one row a patient"
+    if change:
+        head = (
+            "The change of the score was compared with the change of assays that were measured at both times (log "
+            "ratio of densities, difference of others), and with other features as they were, one row a patient"
+        )
+    cox = "" if change else "; those of Cox models were not"
     return (
-        f"The score was compared with other assays and outcomes, one row a patient: {'; '.join(said)}{by}. p values "
-        "were corrected for the number of columns of each kind of test after Benjamini and Hochberg "
-        f"{cite('benjamini')}; those of Cox models were not."
+        f"{head}: {'; '.join(said)}{by}. p values were corrected for the number of columns of each kind of test after "
+        f"Benjamini and Hochberg {cite('benjamini')}{cox}."
     )
 
 

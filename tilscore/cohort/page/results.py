@@ -25,7 +25,7 @@ class CohortResults:
     ----------
     out : the cohort's folder. analysis : `analysis.json`. slides, biopsies : `slides.csv`, `biopsies.csv`.
     pairs : the rows of `analysis["pairs"]`. rank, assays : `rank.json`, `assays.json`, None where they are not there
-    or stale. km : `km.csv` of the assays (survival curves), or None.
+    or stale. km, joined : `km.csv` (survival curves) and `joined.csv` (a row a patient) of the assays, or None.
     agreement, agreed : text of `agreement.txt` and `agreement.json`, None where they are not there. bland_altman : name
     -> SVG of `cohort agree`.
     stale : verbs (`rank`, `assays`) whose results are of other files than the analysis, and left out.
@@ -39,6 +39,7 @@ class CohortResults:
     rank: dict[str, Any] | None = None
     assays: dict[str, Any] | None = None
     km: pd.DataFrame | None = None
+    joined: pd.DataFrame | None = None
     agreement: str | None = None
     agreed: dict[str, Any] | None = None
     bland_altman: dict[str, str] = field(default_factory=dict)
@@ -80,6 +81,7 @@ def read_results(out: Path) -> CohortResults:
         None if "rank" in stale else others["rank"],
         None if "assays" in stale else others["assays"],
         None if "assays" in stale else _curves(out / "km.csv"),
+        None if "assays" in stale or not (out / "joined.csv").is_file() else _table(out / "joined.csv"),
         _text(text) if text.is_file() else None,
         _json(agree / "agreement.json"),
         {name: _text(path) for name, path in drawn.items() if path.is_file()},

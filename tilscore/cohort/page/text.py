@@ -231,6 +231,10 @@ def score_text(result: Mapping[str, Any] | None) -> str:
     if s.get("measure") not in MEASURES or not s.get("timepoint"):
         return ""
     by = {"change": " The list goes by the change against baseline.", "either": " The list goes by level or change."}
+    if s.get("change"):
+        how = "as a ratio" if s["measure"] == "density" else "in points"
+        what = f"change of {MEASURES[s['measure']]} from baseline to the {time_name(s['timepoint'])} biopsy"
+        return f"Score: {what}, {how}."
     return f"Score: {MEASURES[s['measure']]} of the {time_name(s['timepoint'])} biopsy.{by.get(str(s.get('by')), '')}"
 
 
