@@ -171,7 +171,9 @@ def test_what_is_stated_once_has_no_change(tmp_path: Path, toy: pd.DataFrame) ->
     later, first = (table["timepoint"] == t for t in ("post", "baseline"))
     table.loc[later & table["patient_id"].isin(WHO[:5]), "facs_frac"] = np.nan
     table.loc[first & (table["patient_id"] == WHO[3]), "cd3_per_mm2"] = -1.0
-    table.loc[later & table["patient_id"].isin(WHO[4:6]), "mut"] = 5
+    table["grade"] = 1 + np.arange(len(table)) % N % 3
+    table.loc[later & table["patient_id"].isin(WHO[4:6]), "grade"] = 4
+    table.loc[later & table["patient_id"].isin(WHO[-2:]), "grade"] = np.nan
     table["tmb"] = table["tmb"].where(first, np.nan)
     undated = pd.DataFrame({"patient_id": WHO[:2], "timepoint": "", "facs_frac": 0.5, "tmb": 1.5})
     table.loc[first & table["patient_id"].isin(WHO[:2]), "tmb"] = np.nan
@@ -183,14 +185,46 @@ def test_what_is_stated_once_has_no_change(tmp_path: Path, toy: pd.DataFrame) ->
     }
     notes = found["notes"]
     assert "cd3_per_mm2: left out for a density below 0: 1 pair." in notes
-    assert f"mut: the groups are those of the baseline; at post 2 of {N} patients differ." in notes
-    assert tests["mut", "mann_whitney"]["groups"].count("median") == 2
+    assert f"grade: the groups are those of the baseline; at post 2 of {N - 2} patients differ." in notes
+    assert tests["grade", "kruskal_wallis"]["groups"].count("median") == 3
     once, found = result_of(tmp_path, table[first].drop(columns="timepoint"))
     assert {t["taken_as"] for t in once.values()} == {"value"}
     assert not any(test == "ccc_log" for _, test in once), "a level is not compared with a change"
     assert not any("Taken as change" in note or "tumour changed" in note for note in found["notes"])
     later_only = result_of(tmp_path, table[~first])[0]
     assert later_only["cd3_per_mm2", "spearman"]["reason"] == "too_few: 0 patients, 10 are needed"
+
+
+def test_a_group_of_two_words_enters_as_its_transition(tmp_path: Path, toy: pd.DataFrame) -> None:
+    """Some acquire a mutation; who has one measurement only, or two that differ at one time, is in no group."""
+    table = table_of(toy).assign(mut="wt", block="")
+    later = table["timepoint"] == "post"
+    table.loc[later & table["patient_id"].isin(WHO[:12]), "mut"] = "ESR1"
+    table.loc[later & (table["patient_id"] == WHO[20]), "mut"] = ""
+    twice = pd.DataFrame({"patient_id": WHO[21:22], "timepoint": "post", "block": "B", "mut": "ESR1"})
+    tests, found = result_of(tmp_path, pd.concat([table, twice]))
+    test, y = tests["mut", "mann_whitney"], change_of(toy)
+    assert (test["taken_as"], test["n"], tests["mut", "rank_ancova"]["n"]) == ("transition", N - 2, N - 2)
+    assert test["unit"] == "wt->wt / wt->ESR1, of the ratios post / baseline"
+    rest = [i for i in range(12, N) if i not in (20, 21)]
+    assert test["p"] == pytest.approx(stats.mannwhitneyu(y[:12], y[rest], method="exact").pvalue)
+    joined = pd.read_csv(tmp_path / "out" / "joined.csv", keep_default_na=False)
+    assert joined["mut_transition"].value_counts().to_dict() == {"wt->ESR1": 12, "wt->wt": N - 14, "": 2}
+    assert f"group at baseline and at post (in brackets: pairs that have it): mut ({N - 2})." in "\n".join(
+        found["notes"]
+    )
+
+
+def test_response_is_left_to_the_paired_analysis_unless_asked_for(tmp_path: Path, toy: pd.DataFrame) -> None:
+    slides = pd.read_csv(tmp_path / "slides.csv")
+    slides["response"] = np.where(slides["patient_id"].isin(WHO[::2]), "PR", "PD")
+    slides.to_csv(tmp_path / "slides.csv", index=False)
+    tests, found = result_of(tmp_path, table_of(toy))
+    assert not any(name == "response" for name, _ in tests)
+    assert any(note.startswith("Groups of response are held") for note in found["notes"])
+    asked, found = result_of(tmp_path, table_of(toy), flags=["response"])
+    assert asked["response", "mann_whitney"]["n"] == N
+    assert not any("response" in note for note in found["notes"])
 
 
 def test_agreement_is_that_of_the_log_ratios(tmp_path: Path, toy: pd.DataFrame) -> None:
