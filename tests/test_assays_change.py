@@ -252,7 +252,7 @@ def test_agreement_is_that_of_the_log_ratios(tmp_path: Path, toy: pd.DataFrame) 
 
 
 def test_each_change_is_of_its_own_block(tmp_path: Path, toy: pd.DataFrame) -> None:
-    """CD3 of block A at both times; the H&E of the whole biopsies would go another way."""
+    """CD3 of block A at both times, and of B at no stated one; the H&E of the whole biopsies would go another way."""
     rng = np.random.default_rng(6)
     counts = {(t, k): rng.integers(50, 2000, N) for t in TIMES for k in "AB"}
     slides = ["slide_id,path,patient_id,timepoint,specimen,site,block"]
@@ -264,13 +264,14 @@ def test_each_change_is_of_its_own_block(tmp_path: Path, toy: pd.DataFrame) -> N
         rows += [f"{p},{t},A,{n}" for p, n in zip(WHO, numbers, strict=True) if k == "A"]
     (tmp_path / "slides.csv").write_text("\n".join(slides))
     (tmp_path / "scores.csv").write_text("\n".join(scores))
-    (tmp_path / "b.csv").write_text("\n".join(rows))
+    (tmp_path / "b.csv").write_text("\n".join([*rows, *(f"{p},,B,{i * 99}" for i, p in enumerate(WHO[::2]))]))
     tests, found = result_of(tmp_path, pd.read_csv(tmp_path / "b.csv"))
     assert tests["cd3_per_mm2", "spearman"]["estimate"] == pytest.approx(1)
     assert tests["cd3_per_mm2", "ccc_log"]["estimate"] == pytest.approx(1)
     assert any("nobody is left out" in note for note in found["notes"])
+    assert any(note.endswith("the baseline biopsy, where the assay is taken as it is.") for note in found["notes"])
     assert tests["cd3_per_mm2", "spearman_partial"]["reason"] == "nothing that is known differs from pair to pair"
-    whole, _ = result_of(tmp_path, pd.read_csv(tmp_path / "b.csv").drop(columns="block"))
+    whole, _ = result_of(tmp_path, pd.read_csv(tmp_path / "b.csv").dropna().drop(columns="block"))
     assert whole["cd3_per_mm2", "spearman"]["estimate"] < 0.95
 
 

@@ -210,8 +210,8 @@ class Changes(Levels):
 
     @property
     def undated(self) -> str:
-        """Time point that rows with a block but without a time point are taken to be of."""
-        return "baseline"
+        """Which biopsy rows with a block but without a time point are taken to be of."""
+        return "the baseline biopsy, where the assay is taken as it is"
 
 
 def _mean(stated: pd.Series) -> pd.Series:

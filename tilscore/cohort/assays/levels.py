@@ -102,5 +102,5 @@ class Levels:
 
     @property
     def undated(self) -> str:
-        """Time point that rows with a block but without a time point are taken to be of."""
-        return self.timepoint
+        """Which biopsy rows with a block but without a time point are taken to be of."""
+        return f"the {self.timepoint} biopsy"

@@ -209,6 +209,6 @@ def _notes(whole: pd.DataFrame, block: dict[str, pd.DataFrame], held: Levels) ->
             + (f"left out, as they have no score of that block: {of}." if of else "nobody is left out for that.")
         )
         if (held.other.table.loc[held.other.table["block"] != "", "timepoint"] == "").any():
-            notes.append(f"Blocks of rows without a time point are taken as those of the {held.undated} biopsy.")
+            notes.append(f"Blocks of rows without a time point are taken as those of {held.undated}.")
     notes.append("Each patient is in a test once. An association is no effect, and measurement error weakens it.")
     return notes
