@@ -374,6 +374,10 @@ def test_what_cannot_be_adjusted_for_is_told(tmp_path: Path, toy: pd.DataFrame) 
     assert given_sampling(few).why.startswith("confounded: 0 of 12 pairs")
     row = groups_given_sampling(pairs_of(tmp_path).assign(by=lambda t: t["specimen_after"]), "by")
     assert row["reason"] == "the groups cannot be told apart from the sampling"
+    some = pairs_of(tmp_path).head(16).assign(by=lambda t: t["mut"])
+    assert given_sampling(some).used == "specimen+area"
+    row = groups_given_sampling(some, "by")  # two groups take the room of one column
+    assert (row["adjusted_for"], row["reason"]) == ("specimen", "not adjusted for area")
     unknown = pairs_of(tmp_path)
     unknown.loc[WHO[:2], ["site_before", "site_after"]] = "unknown"
     unknown.loc[WHO[:2], "same_site"] = False

@@ -23,14 +23,14 @@ from tilscore.cohort.paired.sampling import confounded, covariates
 CFG = AnalyseConfig()
 
 
-def given_sampling(pairs: pd.DataFrame) -> Adjustment:
+def given_sampling(pairs: pd.DataFrame, n_taken: int = 0) -> Adjustment:
     """What differs in the sampling of the two biopsies, as the paired analysis adjusts for it (`sampling.covariates`).
 
     Parameters
     ----------
-    pairs : as from `build_pairs`.
+    pairs : as from `build_pairs`. n_taken : columns, such as groups, that the pairs must have room for too.
     """
-    found = covariates(pairs, CFG)
+    found = covariates(pairs, CFG, n_taken)
     lacking = f"not adjusted for {', '.join(found.lacking)}" if found.lacking else ""
     made = Adjustment(pairs, found.x, "+".join(found.told), lacking)
     if (reason := confounded(pairs, found.dropped, CFG)) is not None:
@@ -64,7 +64,7 @@ def groups_given_sampling(pairs: pd.DataFrame, name: str) -> dict[str, Any]:
     if len(kept) < 2 or len(known) < N_MIN:
         few = f"too_few: two groups of at least {N_MIN_GROUP}, {N_MIN} patients in all, are needed"
         return row | not_evaluable(few)
-    given = given_sampling(known)
+    given = given_sampling(known, len(kept) - 1)
     if given.why:
         return row | not_evaluable(given.why)
     ranks = stats.rankdata(known["y"].to_numpy(float))
