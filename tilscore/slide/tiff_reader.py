@@ -6,9 +6,7 @@ Several times as fast as going through OpenSlide, which composites every tile.
 from __future__ import annotations
 
 import os
-import re
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,84 +15,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.errors import SlideError
-from tilscore.slide.base import Header, Slide
-from tilscore.slide.mpp import Found, from_aperio, from_imagej, from_tiff_tags, in_um
-from tilscore.slide.tiff_tiles import JPEG, Page, bad_tiling, not_rgb, page_tiles, quiet_tifffile, refusal
+from tilscore.slide.base import Header
+from tilscore.slide.channels import check_rgb
+from tilscore.slide.mpp import Found, from_aperio, from_imagej, from_tiff_tags
+from tilscore.slide.ome import OmeImage, from_ome, is_ome, ome_images
+from tilscore.slide.tiff_tiles import JPEG, Page, are_alike, bad_tiling, not_rgb, page_tiles, quiet_tifffile, refusal
+from tilscore.slide.tiled import TiledFile, TiledSlide
 
-CACHE_BYTES = 64 << 20
-"""Decoded tiles kept: neighbouring windows share those of their common edge."""
 _MOST_PAGES = 64
 _EXPORT = "export it as tiled 8-bit RGB TIFF"
 
 
 @dataclass
-class _File:
-    """An open descriptor, read by position only, and the tiles decoded last."""
+class _File(TiledFile):
+    """An open descriptor, read by position only."""
 
-    fd: int
-    pages: tuple[Page, ...]
+    levels: tuple[Page, ...]
     found: Found
     vendor: str
     n_further: int
-    cache: OrderedDict[tuple[int, int], NDArray[np.uint8]] = field(default_factory=OrderedDict)
-    n_bytes: int = 0
+    fd: int
 
     def __del__(self) -> None:
         os.close(self.fd)
 
 
-class TiffSlide(Slide):
-    """A TIFF whose levels are pages or SubIFDs of 8-bit RGB."""
+class TiffSlide(TiledSlide):
+    """A TIFF whose levels are pages or SubIFDs of 8-bit RGB, or in OME-TIFF three grey ones."""
 
     reader: ClassVar[str] = "tiff"
 
     def _open(self) -> Any:
         parsed = _parse(self.path)
         # Windows would take the file for text and end it at its first byte 26.
-        return _File(os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), *parsed)
+        fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        return _File(*parsed, fd)
 
     def _inspect(self) -> Header:
         file: _File = self._held()
-        sizes = tuple((page.width, page.height) for page in file.pages)
+        sizes = tuple((page.width, page.height) for page in file.levels)
         return Header(file.vendor, sizes, file.found, n_further=file.n_further)
 
-    def _read_level(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
-        number = self._numbers[level]
-        page: Page = self._held().pages[number]
-        out = np.empty((h, w, 3), np.uint8)
-        for row in range(y // page.tile_h, -(-(y + h) // page.tile_h)):
-            for column in range(x // page.tile_w, -(-(x + w) // page.tile_w)):
-                left, top = column * page.tile_w, row * page.tile_h
-                x0, y0 = max(x, left), max(y, top)
-                x1, y1 = min(x + w, left + page.tile_w), min(y + h, top + page.tile_h)
-                tile = self._tile(number, row * page.n_across + column)
-                if tile is None:
-                    self._note_bad(level, left, top, page.tile_w, page.tile_h)
-                    out[y0 - y : y1 - y, x0 - x : x1 - x] = 255
-                else:
-                    out[y0 - y : y1 - y, x0 - x : x1 - x] = tile[y0 - top : y1 - top, x0 - left : x1 - left]
-        return out
-
-    def _tile(self, number: int, index: int) -> NDArray[np.uint8] | None:
+    def _decode(self, number: int, index: int) -> NDArray[np.uint8] | None:
         file: _File = self._held()
-        key = (number, index)
-        with self._lock:
-            if key in file.cache:
-                file.cache.move_to_end(key)
-                return file.cache[key]
-        tile = file.pages[number].tile(file.fd, index)
-        if tile is not None:
-            with self._lock:
-                self._keep(file, key, tile)
-        return tile
-
-    @staticmethod
-    def _keep(file: _File, key: tuple[int, int], tile: NDArray[np.uint8]) -> None:
-        if key not in file.cache:
-            file.cache[key] = tile
-            file.n_bytes += tile.nbytes
-        while file.n_bytes > CACHE_BYTES and len(file.cache) > 1:
-            file.n_bytes -= file.cache.popitem(last=False)[1].nbytes
+        return file.levels[number].tile(file.fd, index)
 
 
 def unfit_for_openslide(path: Path) -> str | None:
@@ -129,39 +93,81 @@ def _parse(path: Path) -> tuple[tuple[Page, ...], Found, str, int]:
     with quiet_tifffile(), tifffile.TiffFile(path, is_ndpi=False) as file:
         pages: list[Any] = list(islice(file.pages, _MOST_PAGES))
         base = max(pages, key=lambda page: page.imagewidth * page.imagelength)
-        why = refusal(base)
+        description = pages[0].description or ""
+        images = ome_images(description)
+        is_grey = bool(images) and not_rgb(base, 1) is None
+        why = refusal(base, 1 if is_grey else 3)
         if why:
             raise SlideError("TIFF is not 8-bit RGB in tiles", where=path, found=why, do=_EXPORT)
-        subs = list(islice(base.pages or (), _MOST_PAGES)) if base.subifds else []
-        description = pages[0].description or ""
-        images = _ome_images(description)
-        if images:
-            pages = [page for page in pages if _is_ome_level(page, images)]
-        levels = _levels(base, pages + subs)
-        found, vendor = _found(base, description)
-        return tuple(page_tiles(level) for level in levels), found, vendor, max(len(images) - 1, 0)
+        if is_grey:
+            levels = _levels_of_planes(path, _planes(path, pages, base, images))
+        else:
+            further = [page for page in pages if _is_ome_level(page, images)] if images else pages
+            levels = [page_tiles(level) for level in _levels(base, further + _sub_pages(base)).values()]
+        found, vendor = _found(base, description, images)
+        return tuple(levels), found, vendor, max(len(images) - 1, 0)
 
 
-def _is_ome_level(page: Any, images: list[dict[str, str]]) -> bool:
+def _planes(path: Path, pages: list[Any], base: Any, images: list[OmeImage]) -> list[Any]:
+    """The grey pages that are the red, green and blue of the image with the size of the base page.
+
+    Raises
+    ------
+    SlideError : it has other channels, planes of depth or time, or lies in several files.
+    """
+    size = (str(base.imagewidth), str(base.imagelength))
+    image = next((image for image in images if image.size == size), None)
+    what, do = "OME-TIFF is not one plane of red, green and blue", "export it as 8-bit RGB (raw2ometiff --rgb)"
+    if image is None:
+        raise SlideError(what, where=path, found="no image of this size in its OME-XML", do=do)
+    if not image.is_three_planes:
+        raise SlideError(what, where=path, found=image.axes, do=do)
+    if len(image.files) > 1:
+        raise SlideError(what, where=path, found=f"planes in {len(image.files)} files", do=do)
+    check_rgb(path, image.channel_words(), image.channel_colours())
+    at = [ifd for ifd in image.planes() if ifd is not None and ifd < len(pages)]
+    found = [pages[ifd] for ifd in at]
+    if len(set(at)) < 3 or not any(page is base for page in found):
+        raise SlideError(what, where=path, found=f"{len(set(at))} of its planes", do=do)
+    return found
+
+
+def _levels_of_planes(path: Path, planes: list[Any]) -> list[Page]:
+    """The levels that all three colours have, stored in the same way, largest first."""
+    found = [_levels(plane, _sub_pages(plane), 1) for plane in planes]
+    same = [[levels[size] for levels in found] for size in found[0] if all(size in levels for levels in found)]
+    alike = [pages for pages in same if are_alike(pages)]
+    if not alike or alike[0][0] is not planes[0] or any(refusal(plane, 1) for plane in planes):
+        what = "colours of the OME-TIFF are not stored alike"
+        raise SlideError(what, where=path, do="export it as 8-bit RGB (raw2ometiff --rgb)")
+    return [page_tiles(*pages) for pages in alike]
+
+
+def _sub_pages(page: Any) -> list[Any]:
+    return list(islice(page.pages or (), _MOST_PAGES)) if page.subifds else []
+
+
+def _is_ome_level(page: Any, images: list[OmeImage]) -> bool:
     """Whether a page of an OME-TIFF is a level, as older writers have it, and no image of its own.
 
     Levels are SubIFDs; a page is one only where it says that it is reduced, and the XML names no image of its size.
     """
-    return page.is_reduced and (str(page.imagewidth), str(page.imagelength)) not in map(_size, images)
+    size = (str(page.imagewidth), str(page.imagelength))
+    return page.is_reduced and size not in [image.size for image in images]
 
 
-def _levels(base: Any, others: list[Any]) -> list[Any]:
+def _levels(base: Any, others: list[Any], n_samples: int = 3) -> dict[tuple[int, int], Any]:
     """The base and the smaller pages that are stored in the same way, one of each size, largest first."""
     levels = {(base.imagewidth, base.imagelength): base}
     for page in sorted(others, key=lambda page: -page.imagewidth * page.imagelength):
         size = (page.imagewidth, page.imagelength)
         same_kind = page.is_tiled == base.is_tiled and size[0] < base.imagewidth and size[1] < base.imagelength
-        if same_kind and size not in levels and min(size) > 0 and refusal(page) is None:
+        if same_kind and size not in levels and min(size) > 0 and refusal(page, n_samples) is None:
             levels[size] = page
-    return list(levels.values())
+    return levels
 
 
-def _found(base: Any, description: str) -> tuple[Found, str]:
+def _found(base: Any, description: str, images: list[OmeImage]) -> tuple[Found, str]:
     if description.startswith("Aperio"):
         return from_aperio(description), "aperio"
     tags = {name: base.tags.valueof(name) for name in ("XResolution", "YResolution", "ResolutionUnit")}
@@ -169,38 +175,6 @@ def _found(base: Any, description: str) -> tuple[Found, str]:
     tagged = from_tiff_tags(tags["XResolution"], tags["YResolution"], unit)
     if description.startswith("ImageJ=") and unit == 1:
         return from_imagej(description, tags["XResolution"], tags["YResolution"]), "generic-tiff"
-    if _is_ome(description):
-        return _from_ome(description, base.imagewidth, base.imagelength) or tagged, "ome-tiff"
+    if is_ome(description):
+        return from_ome(images, base.imagewidth, base.imagelength) or tagged, "ome-tiff"
     return tagged, "generic-tiff"
-
-
-def _is_ome(description: str) -> bool:
-    return "<OME" in description[:2000]
-
-
-def _ome_images(description: str) -> list[dict[str, str]]:
-    """Attributes of the `Pixels` element of each image in OME-XML; none in other descriptions.
-
-    They are read as text, so that no entity of the XML is ever expanded.
-    """
-    elements = re.findall(r"<(?:\w+:)?Pixels\b([^>]*)>", description) if _is_ome(description) else []
-    return [dict(re.findall(r"""([\w:]+)\s*=\s*["']([^"']*)["']""", element)) for element in elements]
-
-
-def _size(stated: dict[str, str]) -> tuple[str | None, str | None]:
-    return stated.get("SizeX"), stated.get("SizeY")
-
-
-def _from_ome(xml: str, width: int, height: int) -> Found | None:
-    """PhysicalSizeX and Y of the image with the size of the base page."""
-    for stated in _ome_images(xml):
-        if _size(stated) == (str(width), str(height)) and "PhysicalSizeX" in stated:
-            sizes = [_ome_length(stated, axis) for axis in "XY"]
-            return Found(sizes[0], sizes[1], "ome-xml")
-    return None
-
-
-def _ome_length(stated: dict[str, str], axis: str) -> float | str | None:
-    text, unit = stated.get(f"PhysicalSize{axis}"), stated.get(f"PhysicalSize{axis}Unit", "µm")
-    length = in_um(text, unit.replace("&#181;", "µ").replace("&#xB5;", "µ"))
-    return length if length is not None or text is None else f"{text} {unit}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,36 +14,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.slide.alpha import on_white
+from tilscore.slide.tiled import TileGrid
 
 JPEG = 7
-JPEG2000 = (33005, 34712)
-_COMPRESSIONS = {1, 5, JPEG, 8, 32946, 32773, 34926, 50000, *JPEG2000}
+JPEG2000 = (33003, 33004, 33005, 34712)
+"""JPEG 2000; the first two are Bio-Formats' numbers, and say nothing of the colours."""
+_COMPRESSIONS = {1, 5, JPEG, 8, 32946, 32773, 34926, 50000, 33005, 34712}
 """None, LZW, JPEG, deflate (2), PackBits, Zstandard (2), JPEG 2000 in RGB (not 33004: libvips names YCbCr RGB)."""
 LARGEST_TILE_PX = 1 << 26
 """Largest tile or strip that is decoded: 200 MB."""
 _MOST_TILES = 1 << 26
-_RGB, _YCBCR = 2, 6
+_GREY, _RGB, _YCBCR = 1, 2, 6
 _SEEKING = threading.Lock()
 """Held between a seek and the read after it."""
 
 
 @dataclass(frozen=True)
-class Page:
+class Page(TileGrid):
     """One level: its size, its tiles (strips are tiles of full width), and how they are decoded.
 
     Parameters
     ----------
     offsets, counts : [n] position and length of each tile in the file, in bytes, row by row; of separate colour planes
         one after the other.
-    n_planes : 1, or 3 where each colour is stored apart.
+    n_planes : 1, or 3 where each colour is stored apart, in a plane or in a page of its own.
     alpha : 0 = none, 1 = the colours are multiplied by it, 2 = they are not.
     decode : tifffile's decoder of this page.
     """
 
-    width: int
-    height: int
-    tile_w: int
-    tile_h: int
     offsets: NDArray[np.int64]
     counts: NDArray[np.int64]
     compression: int
@@ -51,10 +49,6 @@ class Page:
     n_planes: int
     alpha: int
     decode: Callable[..., Any]
-
-    @property
-    def n_across(self) -> int:
-        return -(-self.width // self.tile_w)
 
     def tile(self, fd: int, index: int) -> NDArray[np.uint8] | None:
         """Pixels [h w 3] of a tile, cut at the page's edge, transparent ones white; None where it cannot be decoded."""
@@ -64,7 +58,7 @@ class Page:
         if len(parts) < self.n_planes:
             return None
         pixels = np.concatenate(parts, axis=2) if self.n_planes > 1 else parts[0]
-        h, w = self._shape(index)
+        _, _, w, h = self.place(index)
         if pixels.shape[2] != (4 if self.alpha else 3) or pixels.shape[0] < h or pixels.shape[1] < w:
             return None
         return on_white(pixels[:h, :w], self.alpha) if self.alpha else pixels[:h, :w]
@@ -80,14 +74,10 @@ class Page:
             if len(data) != count or not self._is_sound(data):
                 return None
             options = {"jpegtables": self.tables} if self.compression == JPEG else {}
-            samples = self.decode(data, index, **options)[0]
+            samples = self.decode(data, index % (len(self.offsets) // self.n_planes), **options)[0]
         except Exception:  # decoders raise anything on damaged tiles
             return None
         return None if samples is None or samples.dtype != np.uint8 or samples.ndim != 4 else samples[0]
-
-    def _shape(self, index: int) -> tuple[int, int]:
-        row, column = divmod(index, self.n_across)
-        return min(self.tile_h, self.height - row * self.tile_h), min(self.tile_w, self.width - column * self.tile_w)
 
     def _is_sound(self, data: bytes) -> bool:
         """Whether a compressed tile is complete and claims no more pixels than it may."""
@@ -131,26 +121,27 @@ def jpeg2000_size(data: bytes) -> tuple[int, int] | None:
     return int.from_bytes(data[at + 8 : at + 12]), int.from_bytes(data[at + 12 : at + 16])
 
 
-def not_rgb(page: Any) -> str | None:
-    """What the samples of a page (of tifffile) are, if not three of 8 bits."""
+def not_rgb(page: Any, n_samples: int = 3) -> str | None:
+    """What the samples of a page (of tifffile) are, if not three (or `n_samples`) of 8 bits."""
     bits = page.bitspersample if isinstance(page.bitspersample, int) else max(page.bitspersample)
     sample_format = int(page.sampleformat or 1)
-    if bits == 8 and page.samplesperpixel == 3 and sample_format == 1:
+    if bits == 8 and page.samplesperpixel == n_samples and sample_format == 1:
         return None
     kind = {1: "", 2: " signed", 3: " float"}.get(sample_format, " other")
     return f"{page.samplesperpixel} samples of {bits} bits{kind}"
 
 
-def refusal(page: Any) -> str | None:
-    """Why a page (of tifffile) is not plain 8-bit RGB that can be decoded in pieces; None where it is."""
-    why = None if _alpha(page) else not_rgb(page)
+def refusal(page: Any, n_samples: int = 3) -> str | None:
+    """Why a page (of tifffile) is not plain 8-bit RGB (of one sample: grey) in decodable pieces; None where it is."""
+    why = None if n_samples == 3 and _alpha(page) else not_rgb(page, n_samples)
     if why:
         return why
-    if page.photometric not in (_RGB, _YCBCR) or (page.photometric == _YCBCR and page.compression != JPEG):
+    spaces = (_RGB, _YCBCR) if n_samples == 3 else (_GREY,)
+    if page.photometric not in spaces or (page.photometric == _YCBCR and page.compression != JPEG):
         return f"colour space {getattr(page.photometric, 'name', page.photometric)}"
-    if page.imagedepth != 1 or (page.planarconfig != 1 and page.photometric != _RGB):
+    if page.imagedepth != 1 or (page.planarconfig != 1 and page.photometric == _YCBCR):
         return "separate colour planes"
-    if page.compression not in _COMPRESSIONS:
+    if page.compression not in (_COMPRESSIONS if n_samples == 3 else {*_COMPRESSIONS, *JPEG2000}):
         return f"compression {getattr(page.compression, 'name', page.compression)}"
     return bad_tiling(page)
 
@@ -184,17 +175,26 @@ def _tile_size(page: Any) -> tuple[int, int]:
     return page.imagewidth, min(page.rowsperstrip, page.imagelength)
 
 
-def page_tiles(page: Any) -> Page:
-    """The tiles of a page that `refusal` accepts; the file must still be open."""
+def are_alike(pages: Sequence[Any]) -> bool:
+    """Whether pages (of tifffile) of one size are stored in the same way, so that one decoder takes all."""
+    return (
+        len({(*_tile_size(p), int(p.compression), int(p.predictor), int(p.fillorder), p.jpegtables) for p in pages})
+        == 1
+    )
+
+
+def page_tiles(page: Any, *further: Any) -> Page:
+    """The tiles of a page that `refusal` accepts, or of a grey one for each colour; the file must still be open."""
+    pages = (page, *further)
     return Page(
         page.imagewidth,
         page.imagelength,
         *_tile_size(page),
-        np.asarray(page.dataoffsets, np.int64),
-        np.asarray(page.databytecounts, np.int64),
+        np.concatenate([np.asarray(p.dataoffsets, np.int64) for p in pages]),
+        np.concatenate([np.asarray(p.databytecounts, np.int64) for p in pages]),
         int(page.compression),
         page.jpegtables,
-        _n_planes(page),
+        len(pages) if further else _n_planes(page),
         _alpha(page),
         page.decode,
     )
