@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import zarr
 from badfiles import write
-from tiffs import H, W, gradient, noise, reduced
+from tiffs import H, W, gradient, noise
 
 from tilscore.slide import open_slide
-
-ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
 @pytest.mark.parametrize("tile", [(128, 256), None])
@@ -46,42 +40,3 @@ def test_transparent_is_white(tmp_path: Path, kind: str) -> None:
     assert (read[:100, :200] == 255).all()
     assert (read[100:, 1:] == noise()[100:, 1:]).all()
     assert tuple(read[100, 0]) == ((203, 253, 183) if kind == "assocalpha" else (173, 193, 165))
-
-
-@pytest.mark.parametrize("axes", ["yxc", "cyx", "tczyx"])
-def test_ngff_is_read_at_every_resolution_or_refused_at_once(tmp_path: Path, axes: str) -> None:
-    """Of a pyramid tiatoolbox reads the first level alone, and of five axes none, which it tells at the first pixel."""
-    group = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=2)
-    datasets = []
-    for i, level in enumerate((noise(), reduced(noise(), 2))):
-        pixels = {"yxc": level, "cyx": level.transpose(2, 0, 1)}.get(axes, level.transpose(2, 0, 1)[None, :, None])
-        group.create_array(str(i), shape=pixels.shape, dtype="uint8")[...] = pixels
-        scale = {"type": "scale", "scale": [0.5 * 2**i if axis in "xy" else 1.0 for axis in axes]}
-        datasets.append({"path": str(i), "coordinateTransformations": [scale]})
-    kinds = {"t": "time", "c": "channel"}
-    named = [{"name": axis, "type": kinds.get(axis, "space"), "unit": "micrometer"} for axis in axes]
-    group.attrs["multiscales"] = [{"version": "0.4", "name": "x", "axes": named, "datasets": datasets}]
-    group.attrs["omero"] = {"id": 1, "name": "x", "version": "0.4", "channels": [], "rdefs": {}}
-    code = """
-import sys
-import numpy as np
-from tilscore.errors import SlideError
-from tilscore.slide import open_slide
-try:
-    with open_slide("x.zarr") as slide:
-        np.savez("read", mpp=slide.mpp, fine=slide.thumbnail(slide.mpp), coarse=slide.thumbnail(2 * slide.mpp))
-except SlideError as err:
-    sys.exit(str(err))
-"""
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=ENV, check=False
-    )
-    if axes == "tczyx":
-        assert "TCZYX" in run.stderr
-        assert "OME-TIFF" in run.stderr
-        return
-    assert run.returncode == 0, run.stderr
-    read = np.load(tmp_path / "read.npz")
-    assert read["mpp"] == 0.5
-    assert (read["fine"] == noise()).all()
-    assert abs(read["coarse"].astype(int) - reduced(noise(), 2)).max() <= 1

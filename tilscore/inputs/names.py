@@ -83,12 +83,12 @@ def plain_and_hashed(path: Path) -> tuple[str, str]:
 
 
 def stem(path: Path) -> str:
-    """The name of a slide without what tells its format."""
-    name = path.name
+    """The name of a slide without what tells its format; an image inside an OME-NGFF folder has the folder's before."""
+    name = path.name if path.parent.suffix.lower() != ".zarr" else f"{stem(path.parent)}-{path.name}"
     for _ in range(2):  # "x.ome.tif"
-        stem, suffix = os.path.splitext(name)
-        if stem and suffix.lower() in SLIDE_SUFFIXES | PICTURE_SUFFIXES | {".ome", ".zarr", ".dcm"}:
-            name = stem
+        start, suffix = os.path.splitext(name)
+        if start and suffix.lower() in SLIDE_SUFFIXES | PICTURE_SUFFIXES | {".ome", ".zarr", ".dcm"}:
+            name = start
     return name
 
 

@@ -17,6 +17,7 @@ from tilscore.inputs import dicom
 from tilscore.inputs.lists import Row, list_rows, mpp_given
 from tilscore.inputs.names import PICTURE_SUFFIXES, SLIDE_SUFFIXES, plain_and_hashed, unique_ids
 from tilscore.inputs.words import is_scored
+from tilscore.slide import is_ngff
 from tilscore.slide.base import SlideSpec
 
 LIST_SUFFIXES = {".csv", ".tsv"}
@@ -122,7 +123,7 @@ def _say_unread(unread: dict[str, list[Path]], read: set[Path], say: Callable[[s
 
 
 def _rows(item: Path, unread: dict[str, list[Path]], say: Callable[[str], object]) -> list[Row]:
-    if os.path.isdir(item) and item.suffix.lower() != ".zarr":
+    if os.path.isdir(item) and item.suffix.lower() != ".zarr" and not is_ngff(item):
         found = [Row(path, str(path)) for path in slides_in(item, unread)]
         if not found:
             names = " ".join(sorted(SLIDE_SUFFIXES | PICTURE_SUFFIXES))

@@ -12,7 +12,7 @@ from pathlib import Path
 from tilscore.errors import MppError, SlideError, printable
 from tilscore.slide.base import Slide, SlideSpec
 
-__all__ = ["MppError", "Slide", "SlideError", "SlideSpec", "open_slide"]
+__all__ = ["MppError", "Slide", "SlideError", "SlideSpec", "is_ngff", "open_slide"]
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PICTURE = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
@@ -38,10 +38,10 @@ def open_slide(path: Path | str, *, mpp: float | None = None, allow_upsampling: 
 
 
 def _reader(path: Path) -> type[Slide]:
-    if _is_ngff(path):
-        from tilscore.slide.tiatoolbox_reader import TiatoolboxSlide
+    if is_ngff(path):
+        from tilscore.slide.ngff_reader import NgffSlide
 
-        return TiatoolboxSlide
+        return NgffSlide
     start = _first_bytes(path)
     vendor = _openslide_vendor(path)
     if start.startswith(_TIFF):
@@ -57,6 +57,11 @@ def _reader(path: Path) -> type[Slide]:
 
         return TiatoolboxSlide
     raise SlideError("not an image that can be read", where=path, found=f"it begins with {start[:12]!r}", do=_EXPORT)
+
+
+def is_ngff(path: Path) -> bool:
+    """Whether a path is a folder of zarr's: one slide, whatever lies in it."""
+    return os.path.isdir(path) and any(os.path.isfile(path / name) for name in (".zattrs", ".zgroup", "zarr.json"))
 
 
 def _tiff_reader(path: Path, vendor: str | None) -> type[Slide]:
@@ -84,10 +89,6 @@ def _openslide_vendor(path: Path) -> str | None:
     except (openslide.OpenSlideError, ValueError, OSError):  # a name or a file that it cannot take
         return None
     return vendor
-
-
-def _is_ngff(path: Path) -> bool:
-    return os.path.isdir(path) and any(os.path.isfile(path / name) for name in (".zattrs", "zarr.json"))
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -82,7 +82,7 @@ class Slide(ABC):
 
     Attributes
     ----------
-    reader : "openslide", "tiff", "field" or "tiatoolbox".
+    reader : "openslide", "tiff", "ngff", "field" or "tiatoolbox".
     vendor : format, e.g. "aperio".
     mpp, mpp_source : um/px of level 0; "given" or where the file states it.
     level0, levels : the grids of the file's levels, finest first.

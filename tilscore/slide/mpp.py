@@ -30,12 +30,12 @@ OBJECTIVE_PRODUCT = (5.0, 20.0)
 _FINEST_PRINT_DPI = 1200
 HOW_TO_GIVE = "pass --mpp, or an mpp column in the slide list"
 _UM_PER = {
-    **dict.fromkeys(("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "micron", "microns"), 1.0),
+    **dict.fromkeys(("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "micron", "microns", "micrometer"), 1.0),
     **dict.fromkeys(("inch", "in"), 25400.0),
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
+    **dict.fromkeys(("nm", "nanometer"), 1e-3),
+    **dict.fromkeys(("mm", "millimeter"), 1e3),
+    **dict.fromkeys(("cm", "centimeter"), 1e4),
+    **dict.fromkeys(("m", "meter"), 1e6),
 }
 
 

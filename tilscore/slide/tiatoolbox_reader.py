@@ -1,4 +1,4 @@
-"""Formats that OpenSlide lacks (JPEG 2000 files, OME-NGFF folders), through tiatoolbox: slow, and the last resort."""
+"""Formats that nothing else here reads (JPEG 2000 files), through tiatoolbox: slow, and the last resort."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 from tilscore.errors import SlideError
 from tilscore.slide.base import Header, Slide
 from tilscore.slide.mpp import Found
-
-_NGFF_AXES = ("YXC", "CYX")
-"""What tiatoolbox takes pixels of; of these it names every level, and scales only those that it can read."""
 
 
 class TiatoolboxSlide(Slide):
@@ -35,13 +32,9 @@ class TiatoolboxSlide(Slide):
         with logging_kept():
             info = self._held().info
         x, y = (None, None) if info.mpp is None else (float(v) for v in info.mpp)
-        if self.path.is_dir() and info.axes not in _NGFF_AXES:
-            do = f"write it again with axes {' or '.join(_NGFF_AXES)}, or as OME-TIFF"
-            raise SlideError("OME-NGFF with axes that are not read", where=self.path, found=info.axes, do=do)
         sizes = tuple((int(w), int(h)) for w, h in info.level_dimensions[: len(info.level_downsamples)])
         power = None if info.objective_power is None else float(info.objective_power)
-        vendor = "ome-ngff" if self.path.is_dir() else self.path.suffix.lstrip(".").lower()
-        return Header(vendor, sizes, Found(x, y, "tiatoolbox.mpp", power))
+        return Header(self.path.suffix.lstrip(".").lower(), sizes, Found(x, y, "tiatoolbox.mpp", power))
 
     def _read_level(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
         pixels = self._held().read_bounds(

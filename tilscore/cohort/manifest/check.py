@@ -16,6 +16,7 @@ from tilscore.errors import UsageError, printable
 from tilscore.inputs import safe_id
 from tilscore.inputs.names import stem
 from tilscore.inputs.words import COLUMN_SYNONYMS, COLUMNS, advice, canonical, code_of, is_missing, is_scored, several
+from tilscore.slide import is_ngff
 from tilscore.slide.mpp import GIVEN_RANGE, number
 
 _RESULT_NAMES = """
@@ -279,7 +280,7 @@ def _not_a_file(path: Path, text: str) -> str:
         return "an address of the net, not a file"
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
-        return "" if path.suffix.lower() == ".zarr" else "is a folder"
+        return "" if path.suffix.lower() == ".zarr" or is_ngff(path) else "is a folder"
     if not stat.S_ISREG(status.st_mode):
         return "is no file"
     return "" if status.st_size else "is an empty file"
