@@ -59,6 +59,15 @@ def test_names_of_slides_are_those_of_a_run(tmp_path: Path) -> None:
     assert said == ["tilscore: 1 of 4 slides are not H&E and are not scored: IHC (CD8)"]
 
 
+def test_an_image_inside_an_ome_ngff_folder_is_a_slide(tmp_path: Path) -> None:
+    (tmp_path / "a.zarr" / "0").mkdir(parents=True)
+    path = written(tmp_path, lines("a.zarr/0,P1,baseline", head="path,patient_id,timepoint"))
+    assert [p.message for p in check_manifest(path) if "is a folder" in p.message]
+    (tmp_path / "a.zarr" / "0" / ".zattrs").write_text("{}", encoding="utf-8", newline="\n")
+    assert not [p.message for p in check_manifest(path) if "folder" in p.message]
+    assert read_manifest(path)["slide_id"].tolist() == ["a-0"]
+
+
 def test_names_of_slides_stay_where_the_cohort_moves(tmp_path: Path) -> None:
     """Scored on a server, analysed elsewhere: equal file names are told apart by their place in the folder."""
     rows = ["P1/baseline.svs,P1,baseline", "P2/baseline.svs,P2,baseline", "/far/baseline.svs,P3,baseline"]

@@ -168,6 +168,10 @@ def test_planes_that_are_not_alike(tmp_path: Path) -> None:
     with tifffile.TiffFile(path, mode="r+") as file:
         file.pages[2].tags["PhotometricInterpretation"].overwrite(0)
     assert "not stored alike" in refused(path)
+    path = write_planes(tmp_path / "q.ome.tiff", ome_xml(), noise())
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[1].tags["Compression"].overwrite(8)
+    assert "not stored alike" in refused(path)
 
 
 def test_one_colour_of_a_tile_that_is_lost_costs_that_tile(tmp_path: Path) -> None:

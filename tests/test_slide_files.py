@@ -17,7 +17,7 @@ from tiffs import gradient, noise, write_tiff
 from tilscore.cli import main
 from tilscore.errors import MppError
 from tilscore.info import describe, format_info
-from tilscore.slide import Slide, open_slide
+from tilscore.slide import Slide, open_slide, tiled
 from tilscore.slide.openslide_reader import OpenSlideSlide
 from tilscore.slide.tiff_reader import TiffSlide
 
@@ -113,6 +113,16 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
     assert before == (len(os.listdir("/proc/self/fd")) if before else 0)
     with pytest.raises(ValueError, match="closed"):
         slide.thumbnail(4.0)
+
+
+def test_the_tiles_decoded_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiled, "CACHE_BYTES", 5 * 128 * 128 * 3)
+    with open_slide(write_tiff(tmp_path / "a.tif", noise())) as slide:
+        for _ in range(2):
+            assert (slide.read(slide.level0.window) == noise()).all()
+        file = slide._held()
+        assert file.n_bytes == sum(tile.nbytes for tile in file.cache.values()) <= tiled.CACHE_BYTES
+        assert len(file.cache) >= 5
 
 
 def test_info(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def check(path: Path, mpp: float = 0.25) -> None:
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
-@pytest.mark.parametrize("colours", [(), RGB, ("808080",)], ids=["unsaid", "rgb", "grey"])
+@pytest.mark.parametrize("colours", [(), RGB, ("00FFFF",)], ids=["unsaid", "rgb", "one for all"])
 def test_what_bioformats2raw_writes(tmp_path: Path, zarr_format: int, colours: tuple[str, ...]) -> None:
     """Five axes, and the image in a group of its own; so does the group that is named itself."""
     path = write_container(tmp_path / "a.ome.zarr", [noise()], zarr_format=zarr_format, colours=colours)
@@ -61,8 +61,15 @@ def test_zarr_2(tmp_path: Path, separator: Any, compressor: Any) -> None:
     check(write_container(tmp_path / "a.zarr", [noise()], compressors=compressor, chunk_key_encoding=key))
 
 
-def test_shards(tmp_path: Path) -> None:
-    check(write_container(tmp_path / "a.zarr", [noise()], zarr_format=3, shard=256))
+@pytest.mark.parametrize("compressor", ["auto", zarr.codecs.BloscCodec()], ids=["zstd", "blosc"])
+def test_shards(tmp_path: Path, compressor: Any) -> None:
+    path = write_container(tmp_path / "a.zarr", [noise()], zarr_format=3, shard=256, compressors=compressor)
+    check(path)
+    shard = path / "0" / "0" / "c" / "0" / "1" / "0" / "0" / "1"
+    shard.write_bytes(shard.read_bytes()[:-1000])
+    with open_slide(path) as slide:
+        slide.read(slide.level0.window)
+        assert slide.n_unreadable_px == 256 * 256
 
 
 @pytest.mark.parametrize("axes", ["yxc", "cyx", "zyxc", "tczyx"])
@@ -123,6 +130,9 @@ def test_arrays_that_are_no_rgb(tmp_path: Path) -> None:
     del group["0"]
     group.create_array("0", shape=(1, 3, 2, 540, 700), dtype="uint8")
     assert "(found 1 x 3 x 2 x 540 x 700 on axes TCZYX)" in refused(path)
+    del group["0"]
+    group.create_array("0", shape=(1, 3, 1, 540, 700), chunks=(1, 1, 99, 2048, 2048), dtype="uint8")
+    assert "chunks of 1 x 1 x 99 x 2048 x 2048" in refused(path)
 
 
 @pytest.mark.parametrize(

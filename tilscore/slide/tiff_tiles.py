@@ -74,7 +74,7 @@ class Page(TileGrid):
             if len(data) != count or not self._is_sound(data):
                 return None
             options = {"jpegtables": self.tables} if self.compression == JPEG else {}
-            samples = self.decode(data, index % (len(self.offsets) // self.n_planes), **options)[0]
+            samples = self.decode(data, index, **options)[0]
         except Exception:  # decoders raise anything on damaged tiles
             return None
         return None if samples is None or samples.dtype != np.uint8 or samples.ndim != 4 else samples[0]
