@@ -22,14 +22,16 @@ def on_axes(pixels: NDArray[np.generic], axes: str) -> NDArray[np.generic]:
 def write_image(
     group: zarr.Group, pixels: NDArray[np.generic], *, axes: str = "tczyx", mpp: float = 0.25,
     unit: str | None = "micrometer", factors: tuple[int, ...] = (1, 2, 4), chunk: int = 128, shard: int = 0,
-    labels: tuple[str, ...] = (), colours: tuple[str, ...] = (), told: dict[str, Any] | None = None, **options: Any,
+    index: str = "end", labels: tuple[str, ...] = (), colours: tuple[str, ...] = (), told: dict[str, Any] | None = None,
+    **options: Any,
 ) -> None:  # fmt: skip
     """One image with its levels; `chunk` and `shard` are sides in px, `told` replaces parts of its multiscale."""
     datasets = []
     for i, factor in enumerate(factors):
         level = on_axes(reduced(pixels, factor) if factor > 1 else pixels, axes)
         side = {"x": chunk, "y": chunk, "c": 3 if axes.endswith("c") else 1}
-        shards = tuple(shard if axis in "xy" else 1 for axis in axes) if shard else None
+        sides = tuple(shard if axis in "xy" else 1 for axis in axes)
+        shards = {"shape": sides, "index_location": index} if shard else None
         array = group.create_array(
             str(i), shape=level.shape, dtype=level.dtype, chunks=tuple(side.get(axis, 1) for axis in axes),
             shards=shards, fill_value=0, **options,

@@ -206,9 +206,11 @@ def _refusal(array: Any, axes: str) -> str | None:
         return f"{' x '.join(map(str, shape)) or 'no array'} on axes {axes.upper()}"
     if array.dtype != np.uint8:
         return str(array.dtype)
-    strange = set(_codecs(array.metadata.to_dict())) - _CODECS
-    if strange:
-        return f"codec {', '.join(sorted(strange))}"
+    codecs = set(_codecs(array.metadata.to_dict()))
+    if codecs - _CODECS:
+        return f"codec {', '.join(sorted(codecs - _CODECS))}"
+    if array.shards and "blosc" in codecs and str(array.metadata.codecs[0].index_location).endswith("start"):
+        return "Blosc in shards that begin with their index"  # one that is cut short would be read on beyond its end
     chunks = array.chunks
     tile_px = chunks[axes.index("x")] * chunks[axes.index("y")]
     if min(*shape, *chunks) < 1 or tile_px > LARGEST_TILE_PX or math.prod(chunks) > 3 * LARGEST_TILE_PX:
