@@ -177,13 +177,17 @@ class _Trap:
         return Path.touch, (self._path,)
 
 
-def test_several_images_are_not_chosen_from(tmp_path: Path) -> None:
-    path = write_container(tmp_path / "a.zarr", [noise(), picture()])
-    line = refused(path)
-    assert "holds several images (found 0, 1); name the one that is the slide, e.g. a.zarr/0" in line
-    check(path / "0")
+def test_of_several_images_the_largest_is_the_slide(tmp_path: Path) -> None:
+    path = write_container(tmp_path / "a.zarr", [noise()[:200, :200], noise(), picture()[:128, :128]])
+    check(path)
+    with open_slide(path) as slide:
+        assert slide.n_further == 2
+    with open_slide(path / "2") as slide:
+        assert (slide.level0.shape[1], slide.n_further) == (128, 0)
     shutil.rmtree(path / "OME")
-    assert "(found 0, 1)" in refused(path)
+    check(path)
+    shutil.rmtree(path / "1" / "0")
+    assert "cannot be read" in refused(path)
     specs = read_inputs([path / "0", path / "1", path])
     assert [(s.slide_id, s.path) for s in specs] == [("a-0", path / "0"), ("a-1", path / "1"), ("a", path)]
 

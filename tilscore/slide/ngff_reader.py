@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tilscore.errors import SlideError, printable
+from tilscore.errors import SlideError
 from tilscore.slide.base import Header
 from tilscore.slide.channels import check_rgb
 from tilscore.slide.mpp import Found, in_um
@@ -73,10 +73,11 @@ class _Level(TileGrid):
 class _Folder(TiledFile):
     levels: tuple[_Level, ...]
     found: Found
+    n_further: int
 
 
 class NgffSlide(TiledSlide):
-    """An OME-NGFF image: a folder of its own, or the only one in a container of bioformats2raw's."""
+    """An OME-NGFF image: a folder of its own, or the largest one in a container of bioformats2raw's."""
 
     reader: ClassVar[str] = "ngff"
 
@@ -86,7 +87,8 @@ class NgffSlide(TiledSlide):
     def _inspect(self) -> Header:
         file: _Folder = self._held()
         sizes = tuple((level.width, level.height) for level in file.levels)
-        return Header("ome-ngff", sizes, file.found, properties={"middle": self._middle(file)})
+        told = {"middle": self._middle(file)}
+        return Header("ome-ngff", sizes, file.found, properties=told, n_further=file.n_further)
 
     def _decode(self, number: int, index: int) -> NDArray[np.uint8] | None:
         levels: tuple[_Level, ...] = self._held().levels
@@ -133,11 +135,11 @@ def _share(start: int, n: int, of: int, size: int) -> tuple[int, int]:
 
 
 def _parse(path: Path) -> _Folder:
-    """The levels of the only image of a folder, and its resolution."""
+    """The levels of the largest image of a folder, and its resolution."""
     import zarr
 
     store = zarr.storage.LocalStore(path, read_only=True)
-    group, told = _image(path, zarr.open_group(store, mode="r", use_consolidated=False))
+    group, told, n_further = _image(path, zarr.open_group(store, mode="r", use_consolidated=False))
     if len(told["multiscales"]) != 1:
         n = f"{len(told['multiscales'])} multiscales"
         raise SlideError("OME-NGFF image is not one pyramid", where=path, found=n, do=_EXPORT)
@@ -152,27 +154,32 @@ def _parse(path: Path) -> _Folder:
     channels = told.get("omero", {}).get("channels", ())
     check_rgb(path, [[str(c.get("label") or "")] for c in channels], [str(c.get("color") or "") for c in channels])
     scales = [*image["datasets"][0].get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())]
-    return _Folder(levels, _found(axes, {axis["name"]: axis.get("unit") for axis in stated}, scales))
+    resolution = _found(axes, {axis["name"]: axis.get("unit") for axis in stated}, scales)
+    return _Folder(levels, resolution, n_further)
 
 
-def _image(path: Path, root: Any) -> tuple[Any, dict[str, Any]]:
-    """The group of the only image of a folder, and its metadata.
+def _image(path: Path, root: Any) -> tuple[Any, dict[str, Any], int]:
+    """The group of the largest image of a folder, its metadata, and how many further images there are.
 
     Raises
     ------
-    SlideError : there is none, or there are several.
+    SlideError : there is none.
     """
     told = _metadata(root)
     if "multiscales" in told:
-        return root, told
-    names = list(_series(root))
-    if len(names) == 1 and "multiscales" in (own := _metadata(root[names[0]])):
-        return root[names[0]], own
-    if len(names) > 1:
-        do = f"name the one that is the slide, e.g. {printable(path.name)}/{printable(names[0])}"
-        raise SlideError("OME-NGFF folder holds several images", where=path, found=", ".join(names), do=do)
+        return root, told, 0
+    images = [(root[name], own) for name in _series(root) if "multiscales" in (own := _metadata(root[name]))]
+    if images:
+        group, told = max(images, key=_size)
+        return group, told, len(images) - 1
     found = ", ".join(sorted(map(str, told))) or "no metadata"
     raise SlideError("zarr folder holds no OME-NGFF image", where=path, found=found, do="name the folder of one image")
+
+
+def _size(image: tuple[Any, dict[str, Any]]) -> int:
+    """Pixels of the first level of an image, all channels counted."""
+    group, told = image
+    return int(math.prod(group[str(told["multiscales"][0]["datasets"][0]["path"])].shape))
 
 
 def _series(root: Any) -> Iterator[str]:
