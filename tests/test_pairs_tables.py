@@ -13,6 +13,7 @@ from test_pairs import CFG, cohort
 from test_pairs_sampling import as_manifest
 
 from tilscore.cohort.assays import assays
+from tilscore.cohort.paired import analyse
 from tilscore.cohort.paired.pairs import AnalyseConfig
 from tilscore.cohort.paired.run import analyse_tables
 from tilscore.cohort.rank import rank
@@ -51,6 +52,15 @@ def test_results_of_a_part_of_the_slides_are_called_preliminary() -> None:
     for n_scored, expected in ((28, True), (40, False)):
         _, about = analyse_tables(manifest, scores.head(n_scored), CFG)
         assert any(note.startswith(told) for note in about["notes"]) == expected
+
+
+def test_scores_of_others_need_no_reasons(tmp_path: Path) -> None:
+    write_simulation(tmp_path, SimulateConfig(patients=24, pairs=12, series=0, seed=4, failed_frac=0.2))
+    scores = pd.read_csv(tmp_path / "scores.csv").drop(columns="reasons")
+    scores.to_csv(tmp_path / "scores.csv", index=False)
+    found = analyse(tmp_path / "slides.csv", tmp_path, tmp_path / "out")
+    assert found["flow"]["left_out"]
+    assert {row["reasons"] for row in found["flow"]["left_out"]} == {""}
 
 
 def test_tables_of_rank_and_assays_are_sheets_too(tmp_path: Path) -> None:

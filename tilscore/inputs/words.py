@@ -6,6 +6,7 @@ Every table is explicit, and nothing is guessed: a word that is not here is an e
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -155,6 +156,13 @@ def column_names(header: Iterable[str]) -> list[str]:
 def _without_unit(name: str) -> str:
     bare = re.sub(r"_?[(\[][^()\[\]]*[)\]]$", "", name)
     return bare if bare in COLUMNS or bare in COLUMN_SYNONYMS else name
+
+
+def as_word(value: object) -> str:
+    """A value of a column of groups as its word; "" where there is none."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:g}"
+    return "" if value is None else str(value)
 
 
 def in_order(words: Iterable[str]) -> list[str]:

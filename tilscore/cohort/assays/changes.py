@@ -19,12 +19,12 @@ from tilscore.cohort.assays.changetests import (
 )
 from tilscore.cohort.assays.levels import CFG, OFFSET_PER_MM2, VALUE, Levels
 from tilscore.cohort.assays.table import of_patients, patient_columns, same_blocks, several_notes, stated_at
-from tilscore.cohort.assays.tests import as_word, correlations, groups
+from tilscore.cohort.assays.tests import correlations, groups
 from tilscore.cohort.manifest.models import model_notes, pair_notes
 from tilscore.cohort.manifest.pool import MADE_WITH, pool_biopsies
 from tilscore.cohort.paired.pairs import build_pairs
 from tilscore.errors import UsageError
-from tilscore.inputs.words import order, several
+from tilscore.inputs.words import as_word, order, several
 
 DELTA, LOG_RATIO, TRANSITION = "delta", "log_ratio", "transition"
 """How an assay is taken: as after minus before, as the log of after / before, or as the group before and after."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tilscore.cohort.rank.regression import LEVEL_SIDES, Terms, choose_terms, matrix
+from tilscore.inputs.words import as_word, in_order
 from tilscore.stats.agreement import Estimate, bland_altman, ccc, spearman
 from tilscore.stats.paired import adjust_p
 from tilscore.stats.twosample import rank_sum
@@ -198,7 +199,7 @@ def groups(frame: pd.DataFrame, name: str, *, is_log: bool) -> dict[str, Any]:
     sizes = words.value_counts()
     samples = [known["y"].to_numpy(float)[words == word] for word in kept]
     raw = known["shown"].to_numpy(float)
-    medians = {word: float(np.median(raw[words == word])) for word in sorted(sizes.index)}
+    medians = {word: float(np.median(raw[words == word])) for word in in_order(sizes.index)}
     said = "; ".join(f"{w}: median {v:{'.0f' if v >= 1000 else '.4g'}} (n {sizes[w]})" for w, v in medians.items())
     out: dict[str, Any] = {"n": sum(map(len, samples)), "groups": said}
     out["test"] = "mann_whitney" if len(kept) <= 2 else "kruskal_wallis"
@@ -233,14 +234,7 @@ def kept_groups(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, pd.Series
     known = frame[frame["y"].notna() & (words != "")]
     words = words[known.index]
     sizes = words.value_counts()
-    return known, words, sorted(sizes.index[sizes >= N_MIN_GROUP])
-
-
-def as_word(value: Any) -> str:
-    """A group in words; "" where there is none."""
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:g}"
-    return "" if value is None else str(value)
+    return known, words, in_order(sizes.index[sizes >= N_MIN_GROUP])
 
 
 def with_fdr(rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -82,7 +82,7 @@ def read_scores(results: Path | str) -> pd.DataFrame:
     for name in (*_ALWAYS, *_SUMS, "n_cores", "til_density_low", "til_density_high", "stil_area_low", "stil_area_high"):
         if name not in table:
             table[name] = np.nan
-    return table
+    return table if "reasons" in table else table.assign(reasons="")
 
 
 def saved_anew(table: pd.DataFrame) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tilscore.cohort.agreement.text import FIGURES, columns, show
-from tilscore.cohort.page.assaytables import PageTable, TableRow
+from tilscore.cohort.page.tables import PageTable, TableRow
 from tilscore.errors import printable
 from tilscore.inputs.words import several
 

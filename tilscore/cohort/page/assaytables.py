@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tilscore.cohort.page.changewords import Words, words_of
+from tilscore.cohort.page.tables import PageTable, TableRow
 from tilscore.cohort.page.text import factors, interval_text, p_text, reason_words
 from tilscore.errors import printable
 from tilscore.inputs.words import several
@@ -18,31 +19,6 @@ Found = Mapping[str, Any]
 _CODE = re.compile(r"[a-z_]+: ")
 _GROUP = re.compile(r".+?: median \S+ \(n \d+\)(?=; |$)", re.DOTALL)
 """A group as `assays` states it; its name may hold a semicolon."""
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A row: its cells, a cell of several lines as a list, and what is said beneath it."""
-
-    cells: Sequence[str | list[str]]
-    said: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class PageTable:
-    """A table of the page.
-
-    Attributes
-    ----------
-    csv : name of the file that holds all of its figures. head : each column's title, and whether it holds numbers.
-    note : what is said of the whole table, or "".
-    """
-
-    title: str
-    csv: str
-    head: Sequence[tuple[str, bool]]
-    lines: Sequence[TableRow]
-    note: str = ""
 
 
 def assay_tables(found: Found) -> list[PageTable]:

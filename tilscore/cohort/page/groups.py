@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilscore.cohort.page.assaytables import PageTable, TableRow
 from tilscore.cohort.page.figtests import Forest, Mark, mark
 from tilscore.cohort.page.results import CohortResults, rows
+from tilscore.cohort.page.tables import PageTable, TableRow
 from tilscore.cohort.page.text import MEASURES, estimate_text, factors, p_text, ratio_text, reason_words, time_name
 from tilscore.errors import printable
 

@@ -15,6 +15,7 @@ from tilscore.cohort.page.assaytables import assay_tables
 from tilscore.cohort.page.figtests import TESTS, definition_name
 from tilscore.cohort.page.figures import Drawn, draw_figures
 from tilscore.cohort.page.groups import group_tables
+from tilscore.cohort.page.headlines import headlines
 from tilscore.cohort.page.methods import methods
 from tilscore.cohort.page.results import CohortResults, read_results, rows
 from tilscore.cohort.page.style import inline
@@ -22,7 +23,6 @@ from tilscore.cohort.page.text import (
     MEASURES,
     estimate_text,
     factors,
-    headlines,
     items,
     notes,
     p_text,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from tilscore.cohort.paired.change import UNITS, adjustment, estimated, is_round
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure, to_scale
 from tilscore.cohort.paired.sampling import Covariates, confounded, covariates
 from tilscore.errors import UsageError
-from tilscore.inputs.words import in_order
+from tilscore.inputs.words import as_word, in_order
 from tilscore.stats.aligned import column_basis
 from tilscore.stats.clustered import fit_clustered
 from tilscore.stats.paired import adjust_p
@@ -75,13 +74,6 @@ def check_columns(by: Sequence[str], columns: Iterable[str]) -> None:
             raise UsageError("no such column to group by", where="by", found=name, do=f"did you mean {near[0]!r}?")
 
 
-def word(value: Any) -> str:
-    """A value of a column of groups as its word; "" where there is none."""
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:g}"
-    return "" if value is None else str(value)
-
-
 def _with_multiplicity(tests: pd.DataFrame) -> pd.DataFrame:
     """Holm's and Benjamini-Hochberg's p over the time points and groups of each measure, column and test."""
     out = tests.copy()
@@ -93,7 +85,7 @@ def _with_multiplicity(tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tests_of(pairs: pd.DataFrame, measure: Measure, by: str, cfg: AnalyseConfig) -> list[dict[str, Any]]:
-    words = pairs[by].map(word).astype(str)
+    words = pairs[by].map(as_word).astype(str)
     sizes = words[words != ""].value_counts()
     if len(sizes) < 2:
         return []
