@@ -207,6 +207,7 @@ def test_a_group_of_two_words_enters_as_its_transition(tmp_path: Path, toy: pd.D
     assert test["p"] == pytest.approx(stats.mannwhitneyu(y[:12], y[rest], method="exact").pvalue)
     joined = pd.read_csv(tmp_path / "out" / "joined.csv", keep_default_na=False)
     assert joined["mut_transition"].value_counts().to_dict() == {"wt->ESR1": 12, "wt->wt": N - 14, "": 2}
+    assert "mut: 1 patients have several values, so that none is used." in found["notes"]
     assert f"group at baseline and at post (in brackets: pairs that have it): mut ({N - 2})." in "\n".join(
         found["notes"]
     )

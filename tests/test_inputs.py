@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def test_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "out" / "overlay.png").touch()
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     assert [spec.slide_id for spec in read_inputs([tmp_path])] == ["one", "two", "field"]
+    for name, mark in (("d.zarr", "none"), ("d", ".zgroup"), ("e", "zarr.json")):
+        (tmp_path / "ngff" / name).mkdir(parents=True)
+        (tmp_path / "ngff" / name / mark).touch()
+    assert [spec.path.name for spec in read_inputs([tmp_path / "ngff"])] == ["d", "d.zarr", "e"]
+    shutil.rmtree(tmp_path / "ngff")
     both = read_inputs([tmp_path / "b" / "two.svs", tmp_path], mpp=0.5)
     assert [(spec.slide_id, spec.mpp) for spec in both] == [("two", 0.5), ("one", 0.5), ("field", 0.5)]
 

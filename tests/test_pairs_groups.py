@@ -18,7 +18,7 @@ from tilscore.cohort.paired.groups import check_columns, group_tests
 from tilscore.cohort.paired.pairs import AnalyseConfig, build_pairs
 from tilscore.cohort.paired.sampling import covariates
 from tilscore.errors import UsageError
-from tilscore.inputs.words import in_order
+from tilscore.inputs.words import as_word, in_order
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import check_pairs
@@ -151,6 +151,19 @@ def test_words_are_shown_in_their_order_and_numbers_are_words_too() -> None:
     assert set(found["group"]) == {"0", "1"}
 
 
+def test_words_are_of_the_patient_and_of_one_spelling() -> None:
+    """Stated at the later biopsy alone, or in two ways; numbers of many digits stay apart, and columns count once."""
+    words = np.array(["Yes", "no"] * 10 + ["yes", "no"] * 5)
+    table = cohort(words, plain=True)
+    plain = group_tests(build_pairs(table, CFG), CFG)
+    assert set(plain["group"]) == {"Yes", "no"}
+    late = table.assign(response=table["response"].where(table["timepoint"] == "post", ""))
+    twice = AnalyseConfig(by=("response", "response"))
+    pd.testing.assert_frame_equal(plain, group_tests(build_pairs(late, twice), twice))
+    said = [as_word(v) for v in (20240115.0, 20240116.0, 0.5, float("nan"), None)]
+    assert said == ["20240115", "20240116", "0.5", "", ""]
+
+
 def test_columns_that_are_not_there_name_the_nearest(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     check_columns(("response", "arm", "site"), ["patient_id", "site"])
     for name in ("sight", "patient_id"):
@@ -159,7 +172,7 @@ def test_columns_that_are_not_there_name_the_nearest(capsys: pytest.CaptureFixtu
     assert main(["cohort", "simulate", str(tmp_path), "--patients", "40", "--pairs", "30", "--series", "0"]) == 0
     scored = [str(tmp_path / "slides.csv"), "--results", str(tmp_path), "--out", str(tmp_path / "out")]
     assert main(["cohort", "analyse", *scored, "--by", "Centers"]) == 2
-    assert "did you mean 'centre'?" in capsys.readouterr().err
+    assert "one of: specimen, site, centre, arm" in capsys.readouterr().err
     assert main(["cohort", "analyse", *scored, "--by", "arm", "Centre"]) == 0
     found = json.loads((tmp_path / "out" / "analysis.json").read_text())
     assert {row["by"] for row in found["by_group"]} == {"arm", "centre"}

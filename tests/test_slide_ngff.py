@@ -237,6 +237,17 @@ def test_a_chunk_lost_on_a_coarse_level_is_read_from_the_next_finer_one(tmp_path
         assert not slide.unreadable
 
 
+def test_a_chunk_lost_on_several_levels_is_lost_where_any_other_shows_something(tmp_path: Path) -> None:
+    path = nested(tmp_path / "a.zarr", picture())
+    for level, row, column in ((0, 0, 2), (0, 0, 3), (0, 1, 2), (0, 1, 3), (1, 0, 1)):
+        for channel in range(3):
+            chunk(path, level, row, column, channel).unlink(missing_ok=True)
+    with open_slide(path) as slide:
+        read = slide.read(slide.level0.window)
+        assert (read[:256, 256:512] == 255).all()
+        assert slide.n_unreadable_px == 256 * 256
+
+
 def test_black_that_was_not_stored_is_black(tmp_path: Path) -> None:
     image = picture()
     image[:256, 256:512] = 0

@@ -34,6 +34,7 @@ from tilscore.stain import (
     StainStats,
     check_stain,
     find_stains,
+    glass_of,
     measure_stain,
     normalised,
     optical_density,
@@ -132,6 +133,15 @@ def test_a_phantom_gives_its_own_stains(tmp_path: Path) -> None:
     # Its nuclei hold a tenth of eosin, so the purest pixels lie a few degrees from haematoxylin.
     assert angle(stats.haematoxylin, stain.vectors[0]) < 6
     assert angle(stats.eosin, stain.vectors[1]) < 4
+
+
+def test_a_slide_without_glass_is_not_darkened(tmp_path: Path) -> None:
+    """The brightest of tissue that fills the slide is no lamp: glass above 240 is believed where it is seen alone."""
+    image = np.clip(field().astype(int) + 60, 0, 255).astype(np.uint8)
+    with open_slide(slide_of(image, tmp_path / "full.tif").path) as slide:
+        assert glass_of(slide) == (240, 240, 240)
+    with open_slide(slide_of(on_glass(image, 512, 512, (250, 248, 249)), tmp_path / "glass.tif").path) as slide:
+        assert np.abs(np.subtract(glass_of(slide), (250, 248, 249))).max() <= 1
 
 
 @settings(max_examples=6)

@@ -154,8 +154,9 @@ def slides_in(folder: Path, unread: dict[str, list[Path]] | None = None) -> list
             folders.clear()
             continue
         here = Path(at)
-        found += [here / name for name in folders if name.lower().endswith(".zarr")]
-        folders[:] = [name for name in folders if not name.startswith(".") and not name.lower().endswith(".zarr")]
+        zarrs = [name for name in folders if name.lower().endswith(".zarr") or is_ngff(here / name)]
+        found += [here / name for name in zarrs if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in zarrs]
         folders[:] = [name for name in folders if name.lower() not in NO_ARCHIVES]
         if unread is not None:
             unread[_LINKED] += [here / name for name in folders if os.path.islink(here / name)]

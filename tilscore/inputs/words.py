@@ -161,7 +161,7 @@ def _without_unit(name: str) -> str:
 def as_word(value: object) -> str:
     """A value of a column of groups as its word; "" where there is none."""
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:g}"
+        return "" if math.isnan(value) else repr(value).removesuffix(".0")
     return "" if value is None else str(value)
 
 

@@ -1,7 +1,7 @@
 """OME-NGFF folders (zarr 2 and 3) of one picture: three 8-bit channels on axes of any order, T and Z of length 1.
 
 A chunk that is not stored stands for a fill value. That is what some writers make of black, and what an unfinished copy
-looks like: the neighbouring level tells which.
+looks like: the other levels tell which.
 """
 
 from __future__ import annotations
@@ -121,11 +121,10 @@ def _is_whole(file: Path) -> bool:
 
 
 def _is_lost(levels: tuple[_Level, ...], number: int, index: int, absent: list[int]) -> bool:
-    """Whether chunks that are not stored held something: the next level shows it, or there is none that could tell."""
-    if len(levels) == 1:
-        return True
+    """Whether chunks that are not stored held something: another level shows it, or there is none that could tell."""
     fill = int(levels[number].array.fill_value or 0)
-    return levels[number - 1 if number else 1].shows(levels[number], index, absent, fill)
+    others = [level for level in reversed(levels) if level is not levels[number]]
+    return not others or any(other.shows(levels[number], index, absent, fill) for other in others)
 
 
 def _share(start: int, n: int, of: int, size: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilscore.slide import Slide
-from tilscore.tissue import glass_colour
+from tilscore.tissue import glass_colour, measured_glass
 
 Colour = tuple[int, int, int]
 
@@ -18,8 +18,12 @@ CRCHistoPhenotypes."""
 
 
 def glass_of(slide: Slide) -> Colour:
-    """Colour of the slide's empty glass, RGB 0-255."""
-    red, green, blue = (round(float(v)) for v in glass_colour(slide.thumbnail(GLASS_MPP)))
+    """Colour of the slide's empty glass, RGB 0-255; of a slide that shows none, `glass_colour` up to `GLASS_LEVEL`."""
+    image = slide.thumbnail(GLASS_MPP)
+    glass = measured_glass(image)
+    if glass is None:
+        glass = np.minimum(glass_colour(image), np.float32(GLASS_LEVEL))
+    red, green, blue = (round(float(v)) for v in glass)
     return red, green, blue
 
 

@@ -16,14 +16,26 @@ Image = NDArray[np.uint8]
 
 
 def glass_colour(image: Image) -> NDArray[np.float32]:
+    """Colour of the empty glass, [3] float32, RGB 0-255.
+
+    Where too little of the image looks like glass (a field wholly inside tissue) it is neutral: the brightest channel's
+    99.5th percentile, at least 220.
+    """
+    measured = measured_glass(image)
+    if measured is not None:
+        return measured
+    brightest = float(np.percentile(image, 99.5, axis=(0, 1)).max())
+    return np.full(3, max(brightest, 220.0), np.float32)
+
+
+def measured_glass(image: Image) -> NDArray[np.float32] | None:
     """Colour of the empty glass: the brightest mode of the smooth, bright, hardly coloured pixels.
 
-    Pure white (unscanned area) counts only where there is no other glass. Where too little of the image looks like
-    glass (a field wholly inside tissue) it is neutral: the brightest channel's 99.5th percentile, at least 220.
+    Pure white (unscanned area) counts only where there is no other glass.
 
     Returns
     -------
-    [3] float32, RGB 0-255.
+    [3] float32, RGB 0-255; None where too little of the image looks like glass.
     """
     low, high = image.min(axis=2), image.max(axis=2)
     smooth = local_std(image[..., 1].astype(np.float32), 5) < 2.0
@@ -38,8 +50,7 @@ def glass_colour(image: Image) -> NDArray[np.float32]:
         mode = int(np.flatnonzero(counts >= 0.25 * counts.max())[-1]) - 2
         near = np.abs(colours[:, 1].astype(np.int16) - mode) <= 3
         return np.asarray(np.median(colours[near], axis=0), np.float32)
-    brightest = float(np.percentile(image, 99.5, axis=(0, 1)).max())
-    return np.full(3, max(brightest, 220.0), np.float32)
+    return None
 
 
 def optical_density(image: Image, glass: NDArray[np.float32]) -> Plane:

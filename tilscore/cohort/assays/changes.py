@@ -177,7 +177,10 @@ class Changes(Levels):
                 told[key].append(f"{name} ({_n_stated(whole[name])})")
         notes += [f"{heads[key]} (in brackets: pairs that have it): {', '.join(c)}." for key, c in told.items() if c]
         notes += [text for name in self.taken for text in (*self._turned(whole, name), *self._below(whole, name))]
-        notes += several_notes(self.other, "baseline", (), self.selected.grouped)
+        turned = [name for name, how in self.taken.items() if how == TRANSITION]
+        at_both = [several_notes(self.other, "baseline", (), self.selected.grouped)]
+        at_both.append(several_notes(self.other, self.timepoint, (), turned))
+        notes += list(dict.fromkeys(note for said in at_both for note in said))
         if differs := differing(whole):
             notes.append(f"Within pairs differ: {', '.join(differs)}. {_READ_FIRST}")
         if "response" not in self.taken and (whole["response"] != "").any():

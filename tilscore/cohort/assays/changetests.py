@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from tilscore.cohort.assays.levels import CFG
 from tilscore.cohort.assays.tests import (
     N_MIN,
     N_MIN_GROUP,
@@ -17,10 +18,7 @@ from tilscore.cohort.assays.tests import (
     kept_groups,
     not_evaluable,
 )
-from tilscore.cohort.paired.pairs import AnalyseConfig
 from tilscore.cohort.paired.sampling import confounded, covariates
-
-CFG = AnalyseConfig()
 
 
 def given_sampling(pairs: pd.DataFrame, n_taken: int = 0) -> Adjustment:

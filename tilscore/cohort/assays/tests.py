@@ -193,7 +193,7 @@ def groups(frame: pd.DataFrame, name: str, *, is_log: bool) -> dict[str, Any]:
 
     Parameters
     ----------
-    frame : with `y`, `density` and the column `name`. is_log : y is a log, so that shifts are ratios.
+    frame : with `y`, `shown` and the column `name`. is_log : y is a log, so that shifts are ratios.
     """
     known, words, kept = kept_groups(frame, name)
     sizes = words.value_counts()

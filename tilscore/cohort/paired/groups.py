@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tilscore.cohort.manifest.read import one_spelling
 from tilscore.cohort.paired.change import UNITS, adjustment, estimated, is_rounding
 from tilscore.cohort.paired.pairs import MEASURES, AnalyseConfig, Measure, to_scale
 from tilscore.cohort.paired.sampling import Covariates, confounded, covariates
@@ -30,6 +30,8 @@ OTHERS = "all others"
 """What a group is held against where there are more than two."""
 _LEAST_FREE = 0.2
 """Least share of a group's column that the sampling must leave unexplained."""
+_NO_GROUPS = {"slide_id", "path", "patient_id", "timepoint", "block", "stain", "roi", "line"}
+"""Columns of the manifest that tell no groups of patients."""
 _N_TOLD = 8
 """Words of a column that are named where they are too few."""
 _METHOD = "least squares, HC2, Bell-McCaffrey t"
@@ -54,24 +56,23 @@ def group_tests(pairs: pd.DataFrame, cfg: AnalyseConfig) -> pd.DataFrame:
     for timepoint, here in pairs.groupby("timepoint", sort=False):
         for measure in (m for m in MEASURES if m.delta in pairs):
             known = here[here[measure.delta].notna()]
-            for by in cfg.by:
+            for by in dict.fromkeys(cfg.by):
                 rows += [{"timepoint": timepoint, "by": by, **row} for row in _tests_of(known, measure, by, cfg)]
     table = _with_multiplicity(pd.DataFrame(rows).reindex(columns=COLUMNS))
     return table.astype(dict.fromkeys(("n_pairs", "n_against"), "Int64"))
 
 
 def check_columns(by: Sequence[str], columns: Iterable[str]) -> None:
-    """Whether the columns of groups are there, but for those that are taken by default.
+    """Whether the columns of groups are among those of the manifest, but for those that are taken by default.
 
     Raises
     ------
-    UsageError : one is not, or tells patients or time points apart.
+    UsageError : one is not, or tells slides, patients or time points apart.
     """
-    known = sorted(set(columns) - {"patient_id", "timepoint", "line"})
+    known = [name for name in columns if name not in _NO_GROUPS]
     for name in by:
         if name not in known and name not in AnalyseConfig().by:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise UsageError("no such column to group by", where="by", found=name, do=f"did you mean {near[0]!r}?")
+            raise UsageError("no such column to group by", where="by", found=name, do=f"one of: {', '.join(known)}")
 
 
 def _with_multiplicity(tests: pd.DataFrame) -> pd.DataFrame:
@@ -85,7 +86,7 @@ def _with_multiplicity(tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tests_of(pairs: pd.DataFrame, measure: Measure, by: str, cfg: AnalyseConfig) -> list[dict[str, Any]]:
-    words = pairs[by].map(as_word).astype(str)
+    words = pd.Series(one_spelling([as_word(value) for value in pairs[by]]), index=pairs.index, dtype=object)
     sizes = words[words != ""].value_counts()
     if len(sizes) < 2:
         return []

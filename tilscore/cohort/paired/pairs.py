@@ -119,7 +119,7 @@ def build_pairs(biopsies: pd.DataFrame, cfg: AnalyseConfig, measures: Sequence[M
     both = before.merge(after, on="patient_id", suffixes=("_before", "_after"), validate="one_to_many")
     out = pd.DataFrame({"patient_id": both["patient_id"], "timepoint": both["timepoint"]})
     for name in dict.fromkeys(("centre", "arm", "response", *cfg.by)):
-        out[name] = both.get(f"{name}_before")
+        out[name] = _of_patient(both, name)
     _add_sampling(out, both)
     for side in ("before", "after"):
         for name in MADE_WITH:
@@ -128,6 +128,12 @@ def build_pairs(biopsies: pd.DataFrame, cfg: AnalyseConfig, measures: Sequence[M
         if f"{measure.column}_before" in both and both[f"{measure.column}_before"].notna().any():
             _add_measure(out, both, measure, cfg)
     return out.sort_values(["timepoint", "patient_id"], key=_timepoint_key, kind="stable").reset_index(drop=True)
+
+
+def _of_patient(both: pd.DataFrame, name: str) -> pd.Series:
+    """What the manifest says at baseline, or where it says nothing there, at the later time point."""
+    before, after = (both.get(f"{name}_{side}", pd.Series("", index=both.index)) for side in ("before", "after"))
+    return before.where(before.notna() & (before != ""), after)
 
 
 def _timepoint_key(column: pd.Series) -> pd.Series:

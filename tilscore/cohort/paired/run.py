@@ -75,7 +75,7 @@ def analyse_tables(
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """All tables by name, and flow, diagnostics of the model and notes, without touching a file."""
     biopsies = pool_biopsies(manifest, scores)
-    check_columns(cfg.by, biopsies.columns)
+    check_columns(cfg.by, [name for name in manifest.columns if name in biopsies])
     pairs = add_adjusted(build_pairs(biopsies, cfg), cfg)
     model = _without_confounded(fit_model(biopsies, cfg), pairs, cfg)
     slides = _slides(manifest, scores)
