@@ -253,6 +253,8 @@ def test_type_one_error_coverage_and_power() -> None:
     for (effect, test), (rejected, coverage) in rates.items():
         if "naive" in test:
             assert effect or rejected > 0.2
+        elif "rank_sum" in test:
+            assert rejected > 0.08
         else:
             assert coverage > 0.85
             assert rejected < 0.15 if not effect else rejected > 0.6
