@@ -7,9 +7,9 @@ which read higher. The naive signed-rank test is shown beside the adjusted tests
 score and measurement SD is 5 points; in `unequal error` it is larger on small areas. `counted` and `measured` are
 cohorts of `tilscore cohort simulate` (5 sites, 3 specimens, effects that multiply): TILs counted in the areas there
 are, or sTIL with a measurement SD of 5 points. The mixed model's variances come from a fast REML search here; some
-cohorts are compared with statsmodels' MixedLM, which `analyse` uses. In the null cohorts there are responders, who change
-like all others; of those whose specimen turned from a core into another one three times as many are responders. The
-rank-sum test of their changes is shown beside the adjusted differences.
+cohorts are compared with statsmodels' MixedLM, which `analyse` uses. In the null cohorts there are responders, who
+change like all others; of those whose specimen turned from a core into another one three times as many are responders.
+The rank-sum test of their changes is shown beside the adjusted differences.
 """
 
 from __future__ import annotations
