@@ -134,7 +134,7 @@ def test_a_group_that_is_a_specimen_is_not_told_from_it() -> None:
 
 
 def test_words_are_shown_in_their_order_and_numbers_are_words_too() -> None:
-    assert in_order(["SD", "other", "PD", "CR", "PR"]) == ["CR", "PR", "SD", "PD", "other"]
+    assert in_order(["SD", "other", "pd", "CR", "PR"]) == ["CR", "PR", "SD", "pd", "other"]
     table = cohort(np.full(20, ""), plain=True).assign(mutated=np.repeat([0.0, 1.0] * 10, 2))
     found = group_tests(build_pairs(table, AnalyseConfig(by=("mutated",))), AnalyseConfig(by=("mutated",)))
     assert set(found["group"]) == {"0", "1"}

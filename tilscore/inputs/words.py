@@ -167,7 +167,8 @@ def as_word(value: object) -> str:
 
 def in_order(words: Iterable[str]) -> list[str]:
     """Words of groups in the order to show them: responses from the best on, then all others by the alphabet."""
-    return sorted(words, key=lambda word: (RESPONSES.index(word) if word in RESPONSES else len(RESPONSES), word))
+    place = {word: i for i, word in enumerate(RESPONSES)}
+    return sorted(words, key=lambda word: (place.get(word.upper(), len(place)), word))
 
 
 def is_missing(text: str) -> bool:
