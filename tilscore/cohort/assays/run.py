@@ -81,32 +81,43 @@ def assays(
     held = (Changes if change else Levels)(scores, other, selected, time, what)
     if isinstance(held, Changes):
         held.check_pairs(slides)
-    whole = held.join(slides)
-    block = _by_block(slides, held, whole)
-    tests = _tests(whole, block, held, densities)
-    survived = _survival(whole, selected.outcomes, what, time, km_groups)
-    found = with_fdr([*tests, *survived["tests"]])
-    apart = "patients of the assays differ from the manifest's"
-    lacking = not_known(other.table["patient_id"], slides["patient_id"], where=table)
-    spelled = [*spelled_otherwise(other.table["patient_id"], slides["patient_id"], apart), *lacking]
-    notes = [*held.model_notes(whole), *other.notes, *held.notes(whole), *selected.notes, *spelled]
+    found, tables = _tested(slides, held, densities, km_groups, table)
     files = {"manifest": Path(manifest), "scores": scores_file(results), "assays": Path(table)}
+    settings = {"timepoint": time, "change": change, "measure": measure, "offset_per_mm2": OFFSET_PER_MM2}
     result = {
         "schema_version": SCHEMA_VERSION,
         **made_from(files, "numpy", "scipy", "pandas", "lifelines"),
-        "settings": {"timepoint": time, "change": change, "measure": measure}
-        | {"offset_per_mm2": OFFSET_PER_MM2, "km_groups": km_groups},
-        "counts": _counts(whole, other),
-        "notes": [*notes, *negative_times(whole, selected.outcomes), *_notes(whole, block, held)],
-        "tests": plain_rows(found),
-        "km": survived["summary"],
-        "cox": survived["cox"],
+        "settings": settings | {"km_groups": km_groups},
+        **found,
     }
     result = dict(plain(result))
-    tables = {"assays": found, "joined": held.written(whole).reset_index()} | _curves(survived)
     write_tables(Path(out), tables, "assays")
     write_json(Path(out) / "assays.json", result)
     return result
+
+
+def _tested(
+    slides: pd.DataFrame, held: Levels, densities: Sequence[str], km_groups: int, table: Path
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """Counts, notes and all tests for `assays.json`, and the tables by name."""
+    other, outcomes = held.other, held.selected.outcomes
+    whole = held.join(slides)
+    block = _by_block(slides, held, whole)
+    tests = _tests(whole, block, held, densities)
+    survived = _survival(whole, outcomes, held.what, held.timepoint, km_groups)
+    rows = with_fdr([*tests, *survived["tests"]])
+    apart = "patients of the assays differ from the manifest's"
+    lacking = not_known(other.table["patient_id"], slides["patient_id"], where=table)
+    spelled = [*spelled_otherwise(other.table["patient_id"], slides["patient_id"], apart), *lacking]
+    notes = [*held.model_notes(whole), *other.notes, *held.notes(whole), *held.selected.notes, *spelled]
+    found = {
+        "counts": _counts(whole, other),
+        "notes": [*notes, *negative_times(whole, outcomes), *_notes(whole, block, held)],
+        "tests": plain_rows(rows),
+        "km": survived["summary"],
+        "cox": survived["cox"],
+    }
+    return found, {"assays": rows, "joined": held.written(whole).reset_index()} | _curves(survived)
 
 
 def _curves(survived: dict[str, list[dict[str, Any]]]) -> dict[str, pd.DataFrame]:
